@@ -1,0 +1,47 @@
+"""microthreads: green threads in pure Python.
+
+A task is a generator or a coroutine that yields system calls to a scheduler::
+
+    from microthreads import run, spawn, sleep
+
+    def countdown(n):
+        while n > 0:
+            print(n)
+            yield sleep(1)
+            n -= 1
+
+    def main():
+        yield spawn(countdown(3))
+        yield spawn(countdown(5))
+
+    run(main())
+"""
+
+from microthreads.calls import join, sleep, sleep_until, spawn
+from microthreads.channels import Channel
+from microthreads.errors import (
+    BrokenLockError,
+    BusyError,
+    Cancelled,
+    ClosedError,
+    DeadlockError,
+    ForkedError,
+    InvariantError,
+)
+from microthreads.kernel import (
+    Descriptor,
+    EpollPoller,
+    Kernel,
+    SelectorPoller,
+    State,
+    SystemCall,
+    Task,
+    current_task,
+    now,
+    run,
+)
+from microthreads.net import Socket, listen
+from microthreads.select import select
+from microthreads.timeouts import move_on_after, shield, timeout
+
+__version__ = "0.1.0"

@@ -1,0 +1,173 @@
+"""The first system calls: sleep, spawn and join.
+
+Each call is one class, request and behaviour together.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from types import GeneratorType
+from typing import Any, Literal, TypeVar
+
+from microthreads.kernel import (
+    PENDING,
+    Join,
+    Pending,
+    Place,
+    Routine,
+    SystemCall,
+    Task,
+    Wait,
+    Waiter,
+    check_routine,
+)
+
+T = TypeVar("T")
+
+
+def check_seconds(seconds: Any, name: str) -> float:
+    """`seconds`, if it is a number that is not negative and not NaN."""
+    try:
+        good = seconds >= 0
+    except TypeError:
+        raise TypeError(f"{name}() needs a number of seconds, got {seconds!r}") from None
+    if not good:
+        raise ValueError(f"{name}() needs seconds >= 0, got {seconds!r}")
+    number: float = seconds
+    return number
+
+
+class Sleep(SystemCall[None]):
+    """Wait until a deadline, `seconds` after the call is made."""
+
+    __slots__ = ("deadline", "seconds", "timer")
+
+    def __init__(self, seconds: float) -> None:
+        self.waiter = None
+        self.seconds = seconds
+        self.deadline = math.inf
+        self.timer: int | None = None
+
+    def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
+        return None if self.seconds == 0 else PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        self._set_timer(waiter, waiter.task.kernel.now() + self.seconds)
+
+    def _set_timer(self, waiter: Waiter, deadline: float) -> None:
+        self.deadline = deadline
+        if deadline < math.inf:
+            waiter.task.kernel.timers.add(deadline, self)
+        else:
+            waiter.task.kernel.outside += 1  # waiting for ever on purpose is no deadlock
+
+    def disarm(self, waiter: Waiter) -> None:
+        if self.deadline < math.inf:
+            waiter.task.kernel.timers.cancel(self)
+        else:
+            waiter.task.kernel.outside -= 1
+
+    def expire(self) -> None:
+        self.wake(None)
+
+    def describe(self) -> Wait:
+        return Wait("sleep", deadline=self.deadline)
+
+
+class SleepUntil(Sleep):
+    """Wait until a given time on the kernel's clock."""
+
+    __slots__ = ()
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(0.0)
+        self.deadline = deadline
+
+    def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
+        return None if self.deadline <= task.kernel.now() else PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        self._set_timer(waiter, self.deadline)
+
+
+class Spawn(SystemCall[Task[T]]):
+    """Start a task."""
+
+    __slots__ = ("daemon", "name", "place", "routine")
+
+    def __init__(self, routine: Routine[T], name: str | None, daemon: bool, place: Place) -> None:
+        self.waiter = None
+        self.routine = routine
+        self.name = name
+        self.daemon = daemon
+        self.place = place
+
+    def attempt(self, task: Task[Any]) -> Task[T]:
+        return task.kernel.start(self.routine, self.name, self.daemon, task, self.place)
+
+
+def sleep(seconds: float) -> SystemCall[None]:
+    """A system call that waits.
+
+    Args:
+        seconds: How long, from the yield on. 0 only lets others run;
+            ``math.inf`` waits until it is cancelled, and is never a deadlock.
+
+    Raises:
+        ValueError: `seconds` is negative or NaN.
+        TypeError: It is not a number.
+    """
+    return Sleep(check_seconds(seconds, "sleep"))
+
+
+def sleep_until(deadline: float) -> SystemCall[None]:
+    """A system call that waits until a time on the kernel's clock (see `now`).
+
+    Args:
+        deadline: The time, in seconds; one that has passed only lets others run.
+
+    Raises:
+        ValueError: `deadline` is NaN.
+        TypeError: It is not a number.
+    """
+    try:
+        number = math.isnan(deadline)
+    except TypeError:
+        raise TypeError(f"sleep_until() needs a time in seconds, got {deadline!r}") from None
+    if number:
+        raise ValueError("sleep_until() needs a time in seconds, got nan")
+    return SleepUntil(deadline)
+
+
+def spawn(
+    routine: Routine[T], *, name: str | None = None, daemon: bool = False
+) -> SystemCall[Task[T]]:
+    """A system call that starts `routine` as a task of its own and returns the `Task`.
+
+    The new task goes behind all that are ready, and the caller behind it.
+
+    Args:
+        routine: A generator or coroutine object, not yet started.
+        name: What reports call the task; by default the routine's name.
+        daemon: Whether the program may end without waiting for the task.
+
+    Raises:
+        TypeError: `routine` is not a routine; a function is to be called first.
+        RuntimeError: At the yield: it has been started, or is a task already.
+    """
+    if type(routine) is not GeneratorType:  # the common case needs no look
+        check_routine(routine, "spawn")
+    frame = sys._getframe(1)
+    return Spawn(routine, name, daemon, (frame.f_code, frame.f_lasti))
+
+
+def join(task: Task[T]) -> SystemCall[T]:
+    """A system call that waits for `task` to end: the same as ``task.join()``.
+
+    Raises:
+        TypeError: `task` is not a task.
+    """
+    if not isinstance(task, Task):
+        raise TypeError(f"join() needs a task, as spawn() returns, got {task!r}")
+    return Join(task)

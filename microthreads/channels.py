@@ -1,0 +1,206 @@
+"""Channels: values handed from task to task.
+
+A channel of capacity 0 is a rendezvous: a send succeeds together with a recv.
+One of capacity n holds up to n values that were sent and not yet received.
+
+Both calls try their cases in this order:
+
+    send   closed · a waiting receiver gets the value · room in the buffer · wait
+    recv   the buffer's first, whose place a waiting sender's value takes ·
+           a waiting sender's value · closed · wait
+
+Invariants: receivers wait only while the buffer is empty and no sender waits;
+senders wait only while the buffer is full; nobody waits on a closed channel.
+Values are received in the order in which they were sent, and waiters are
+served first come, first served.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from microthreads.errors import ClosedError
+from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, WaitQueue
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class Channel(Generic[T]):
+    """A queue between tasks, with room for `capacity` values.
+
+    ``async for value in channel`` receives until the channel is closed.
+
+    Args:
+        capacity: How many values may be sent ahead of their receivers; at 0 a
+            send waits for its receiver.
+        name: What reports call the channel.
+
+    Raises:
+        ValueError: `capacity` is negative.
+        TypeError: It is not an integer.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "capacity", "closed", "name", "receivers", "senders")
+
+    def __init__(self, capacity: int = 0, name: str | None = None) -> None:
+        if not isinstance(capacity, int):
+            raise TypeError(f"Channel() needs an integer capacity, got {capacity!r}")
+        if capacity < 0:
+            raise ValueError(f"Channel() needs a capacity >= 0, got {capacity}")
+        self.capacity = capacity
+        self.name = name
+        self.closed = False
+        self.buffer: deque[T] = deque()
+        self.senders = WaitQueue()
+        self.receivers = WaitQueue()
+
+    def send(self, value: T) -> SystemCall[None]:
+        """A system call that sends `value`, waiting for a receiver or for room.
+
+        Raises:
+            ClosedError: At the yield: the channel is closed; nothing was sent.
+        """
+        return Send(self, value)
+
+    def recv(self) -> SystemCall[T]:
+        """A system call that receives the next value, waiting for one.
+
+        Raises:
+            ClosedError: At the yield: the channel is closed, and empty.
+        """
+        return Recv(self)
+
+    def try_send(self, value: T) -> bool:
+        """Send `value` if that needs no waiting. A plain call; says whether it did.
+
+        Raises:
+            ClosedError: The channel is closed.
+        """
+        if self.closed:
+            raise ClosedError(f"cannot send on {self}: it is closed")
+        if self.receivers.first is not None:
+            self.receivers.popleft().wake(value)
+        elif len(self.buffer) < self.capacity:
+            self.buffer.append(value)
+        else:
+            return False
+        return True
+
+    @overload
+    def try_recv(self) -> T | None: ...
+    @overload
+    def try_recv(self, default: D) -> T | D: ...
+    def try_recv(self, default: Any = None) -> Any:
+        """The next value if there is one, else `default`. A plain call.
+
+        Raises:
+            ClosedError: The channel is closed, and empty.
+        """
+        if self.buffer:
+            value: Any = self.buffer.popleft()
+            if self.senders.first is not None:
+                sender = self.senders.popleft()
+                self.buffer.append(sender.value)
+                sender.wake()
+            return value
+        if self.senders.first is not None:
+            sender = self.senders.popleft()
+            value = sender.value
+            sender.wake()
+            return value
+        if self.closed:
+            raise ClosedError(f"cannot recv on {self}: it is closed, and empty")
+        return default
+
+    def close(self) -> None:
+        """Let nothing more be sent. A plain call; closing twice does no harm.
+
+        What was sent can still be received. Tasks that wait to send or to
+        receive get `ClosedError`.
+        """
+        self.closed = True
+        for queue in (self.senders, self.receivers):
+            while queue.first is not None:
+                call = queue.popleft()
+                call.fail(ClosedError(f"{self} was closed while {call.task} waited to {call.verb}"))
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return _Values(self)
+
+    def __len__(self) -> int:
+        """How many values the buffer holds."""
+        return len(self.buffer)
+
+    def __bool__(self) -> bool:
+        return True  # a channel is not false for being empty
+
+    def __str__(self) -> str:
+        name = "" if self.name is None else f" {self.name!r}"
+        closed = ", closed" if self.closed else ""
+        return f"Channel{name} ({len(self.buffer)}/{self.capacity}{closed})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class Send(SystemCall[None]):
+    """Send a value on a channel."""
+
+    __slots__ = ("channel", "value")
+    verb = "send"
+
+    def __init__(self, channel: Channel[T], value: T) -> None:
+        self.waiter = None
+        self.channel = channel
+        self.value: Any = value
+
+    def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
+        return None if self.channel.try_send(self.value) else PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        self.channel.senders.append(self)
+
+    def disarm(self, waiter: Waiter) -> None:
+        self.channel.senders.remove(self)
+
+    def describe(self) -> Wait:
+        return Wait("send on", self.channel)
+
+
+class Recv(SystemCall[T]):
+    """Receive a value from a channel."""
+
+    __slots__ = ("channel",)
+    verb = "receive"
+
+    def __init__(self, channel: Channel[T]) -> None:
+        self.waiter = None
+        self.channel = channel
+
+    def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
+        return self.channel.try_recv(PENDING)
+
+    def arm(self, waiter: Waiter) -> None:
+        self.channel.receivers.append(self)
+
+    def disarm(self, waiter: Waiter) -> None:
+        self.channel.receivers.remove(self)
+
+    def describe(self) -> Wait:
+        return Wait("recv on", self.channel)
+
+
+class _Values(AsyncIterator[T]):
+    """The values of a channel, until it is closed."""
+
+    def __init__(self, channel: Channel[T]) -> None:
+        self._channel = channel
+
+    async def __anext__(self) -> T:
+        try:
+            return await self._channel.recv()
+        except ClosedError:
+            raise StopAsyncIteration from None

@@ -1,0 +1,50 @@
+"""The closed core: tasks, the system call protocol, and the loop that serves them.
+
+Start with kernel.py. Everything outside this folder is made of system calls,
+with the names that are imported here; how they work inside is nobody else's
+concern.
+"""
+
+from microthreads.kernel.clock import Clock, MonotonicClock
+from microthreads.kernel.current import current_task, now, running_kernel
+from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
+from microthreads.kernel.kernel import Kernel, Policy, run
+from microthreads.kernel.pollers import EpollPoller, Poller, SelectorPoller
+from microthreads.kernel.routines import Place, Routine, check_routine, place_of_caller
+from microthreads.kernel.scopes import Scope
+from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
+from microthreads.kernel.task import Join, State, Task, as_call
+from microthreads.kernel.waitqueue import WaitQueue
+
+__all__ = [
+    "PENDING",
+    "Clock",
+    "Descriptor",
+    "DescriptorCall",
+    "EpollPoller",
+    "Failure",
+    "Join",
+    "Kernel",
+    "MonotonicClock",
+    "Pending",
+    "Place",
+    "Policy",
+    "Poller",
+    "Routine",
+    "Scope",
+    "SelectorPoller",
+    "Side",
+    "State",
+    "SystemCall",
+    "Task",
+    "Wait",
+    "WaitQueue",
+    "Waiter",
+    "as_call",
+    "check_routine",
+    "current_task",
+    "now",
+    "place_of_caller",
+    "run",
+    "running_kernel",
+]

@@ -1,0 +1,50 @@
+"""Which kernel runs in this thread, and which task it is running.
+
+One kernel at most runs in a thread; `running_kernel` is how plain calls such
+as `current_task()` and `with timeout(1):` find it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microthreads.kernel.kernel import Kernel
+    from microthreads.kernel.task import Task
+
+
+class _ThisThread(threading.local):
+    kernel: Kernel | None = None
+
+
+this_thread = _ThisThread()
+
+
+def running_kernel() -> Kernel | None:
+    """The kernel that is running in this thread, or None."""
+    return this_thread.kernel
+
+
+def current_task() -> Task[Any]:
+    """The task that is running now.
+
+    Raises:
+        RuntimeError: No task is running in this thread.
+    """
+    kernel = this_thread.kernel
+    if kernel is None or kernel.current is None:
+        raise RuntimeError("no task is running in this thread: use microthreads.run(main())")
+    return kernel.current
+
+
+def now() -> float:
+    """The time on the running kernel's clock, in seconds.
+
+    Raises:
+        RuntimeError: No kernel is running in this thread.
+    """
+    kernel = this_thread.kernel
+    if kernel is None:
+        raise RuntimeError("no kernel is running in this thread: use microthreads.run(main())")
+    return kernel.now()

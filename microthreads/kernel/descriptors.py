@@ -1,0 +1,173 @@
+"""Descriptors: what the poller knows of a file descriptor, and who waits for it.
+
+Each of its two sides, reading and writing, is a wait queue that remembers
+whether the operation *may* succeed now. It starts with yes; an operation that
+would block, or a short read, turns the answer to no, and an event from the
+poller turns it back. So a call attempts what may succeed and parks at once
+when it cannot: on a busy server this spares one failing system call and its
+exception (1.2 us) a request.
+
+Why a short read suffices: the poller reports each *new* arrival, so once the
+buffer was seen empty, there is nothing until the next report. The end of the
+stream is the exception (the last bytes and the end can be one event), so once
+a descriptor has hung up, reading always may succeed.
+
+The poller holds descriptors, never the sockets that use them: a socket that is
+dropped without being closed can be collected, and warns as sockets do.
+
+Invariant: `poller.armed` counts the calls in the queues of its descriptors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from microthreads.errors import BusyError, ClosedError
+from microthreads.kernel.syscalls import PENDING, SystemCall, Wait, Waiter
+from microthreads.kernel.waitqueue import WaitQueue
+
+if TYPE_CHECKING:
+    from microthreads.kernel.pollers import Poller
+    from microthreads.kernel.task import Task
+
+
+class Side(WaitQueue):
+    """Reading or writing: the calls that wait for it, and whether it may succeed."""
+
+    __slots__ = ("ready",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready = True
+
+
+class Descriptor:
+    """A file descriptor that tasks can wait for.
+
+    For what is not a socket: a pipe, a terminal, a library's own connection.
+    Sockets have their calls in `Socket`.
+
+    Args:
+        file: An object with a `fileno()`, or a descriptor number. It stays
+            yours: close it after `detach`, never before.
+        exclusive: Whether one task at most may wait on each side.
+
+    Raises:
+        TypeError: `file` is neither.
+        ValueError: It is closed.
+    """
+
+    __slots__ = ("exclusive", "fd", "hung_up", "poller", "reading", "writing")
+
+    def __init__(self, file: Any, *, exclusive: bool = False) -> None:
+        self.fd = _number_of(file)
+        self.exclusive = exclusive
+        self.poller: Poller | None = None
+        self.reading = Side()
+        self.writing = Side()
+        self.hung_up = False
+
+    def readable(self) -> SystemCall[None]:
+        """A system call that waits until reading would not block."""
+        return Ready(self, self.reading)
+
+    def writable(self) -> SystemCall[None]:
+        """A system call that waits until writing would not block."""
+        return Ready(self, self.writing)
+
+    def detach(self) -> None:
+        """Stop watching it; those who wait get `ClosedError` at once. A plain call."""
+        poller, fd = self.poller, self.fd
+        if poller is not None:
+            poller.forget(self)
+        self.fd = -1
+        for side in (self.reading, self.writing):
+            while side.first is not None:
+                call = side.first
+                call.disarm(call.waiter)
+                call.fail(ClosedError(f"descriptor {fd} was closed while {call} waited"))
+
+    def fileno(self) -> int:
+        """The descriptor number, or -1 after `detach`."""
+        return self.fd
+
+    def __str__(self) -> str:
+        return f"descriptor {self.fd}" if self.fd >= 0 else "a closed descriptor"
+
+
+def _number_of(file: Any) -> int:
+    number = file if isinstance(file, int) else getattr(file, "fileno", lambda: None)()
+    if not isinstance(number, int):
+        raise TypeError(f"a file or descriptor number is needed, got {file!r}")
+    if number < 0:
+        raise ValueError(f"{file!r} is closed")
+    return number
+
+
+class DescriptorCall(SystemCall[Any]):
+    """A call that waits on one side of a descriptor.
+
+    Subclasses define `perform`, which tries the operation once: it returns the
+    result, raises `BlockingIOError`, or returns `PENDING` to try again later.
+    """
+
+    __slots__ = ("descriptor", "side")
+
+    shared: ClassVar[bool] = False
+    """Whether several tasks may wait with this call, even on an exclusive descriptor."""
+
+    def __init__(self, descriptor: Descriptor, side: Side) -> None:
+        self.waiter = None
+        self.descriptor = descriptor
+        self.side = side
+
+    def perform(self, task: Task[Any]) -> Any:
+        raise NotImplementedError
+
+    def attempt(self, task: Task[Any]) -> Any:
+        side = self.side
+        if self.descriptor.fd < 0:
+            raise ClosedError(f"cannot {self}: it has been closed")
+        if side.ready:
+            try:
+                return self.perform(task)
+            except BlockingIOError:
+                side.ready = False
+        return PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        descriptor, side = self.descriptor, self.side
+        if side.first is not None and descriptor.exclusive and not self.shared:
+            holder = side.first.task
+            raise BusyError(f"cannot {self}: {holder} is already waiting to")
+        poller = waiter.task.kernel.poller
+        side.append(self)
+        poller.armed += 1
+        try:
+            poller.watch(descriptor)
+        except BaseException:
+            side.remove(self)
+            poller.armed -= 1
+            raise
+
+    def disarm(self, waiter: Waiter) -> None:
+        self.side.remove(self)
+        waiter.task.kernel.poller.armed -= 1
+
+    def describe(self) -> Wait:
+        return Wait(type(self).__name__.lower(), self.descriptor)
+
+
+class Ready(DescriptorCall):
+    """Wait until one side of a descriptor is ready, without using it."""
+
+    __slots__ = ()
+
+    def perform(self, task: Task[Any]) -> None:
+        descriptor = self.descriptor
+        if not task.kernel.poller.probe(descriptor.fd, self.side is descriptor.writing):
+            raise BlockingIOError
+
+    def describe(self) -> Wait:
+        side = "readable" if self.side is self.descriptor.reading else "writable"
+        return Wait(f"wait until {side}:", self.descriptor)

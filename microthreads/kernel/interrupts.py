@@ -1,0 +1,92 @@
+"""Ctrl-C and fork: what comes upon a kernel from the operating system.
+
+Ctrl-C. The handler only counts and rings the inbox; the kernel acts between
+two rounds. The first cancels the main task, so that `finally` blocks run. The
+second prints the task table, from the handler itself, since a task that never
+yields may be the reason for it. The third stops at once.
+
+Fork. The child's copy of a kernel shares its epoll with the parent, and would
+run the parent's tasks a second time. So it is dead: its poller and inbox are
+given back at once (which closes the child's copies only), its ready queue is
+emptied, and the task that forked gets `ForkedError` at its next yield.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import weakref
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from microthreads.errors import ForkedError
+from microthreads.kernel.current import this_thread
+
+if TYPE_CHECKING:
+    from microthreads.kernel.kernel import Kernel
+
+STANDARD_ERROR = 2
+
+
+class CtrlC:
+    """Ctrl-C goes to `kernel` inside this block, where Python's own handler is in place."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._installed = False
+
+    def __enter__(self) -> None:
+        self._installed = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._installed:
+            signal.signal(signal.SIGINT, self._handle)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        kernel = self._kernel
+        kernel.interrupts += 1
+        if kernel.interrupts == 1:
+            kernel.inbox.post(kernel.interrupt, ())
+        elif kernel.interrupts == 2:
+            table = f"\n{kernel.snapshot()}\nCtrl-C once more stops at once\n"
+            os.write(STANDARD_ERROR, table.encode(errors="replace"))
+        else:
+            raise KeyboardInterrupt
+
+
+class Forked:
+    """What cancels a forked copy's tasks: the scope that nothing shields."""
+
+    def interruption(self, call: Any) -> BaseException:
+        return forked_error()
+
+
+def forked_error() -> ForkedError:
+    return ForkedError(
+        "this kernel was running when the process forked, and only the parent may go on "
+        "with it; in the child, leave by os._exit() or exec, or use a fresh run()"
+    )
+
+
+kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    this_thread.kernel = None
+    for kernel in list(kernels):
+        kernel.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

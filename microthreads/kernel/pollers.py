@@ -1,0 +1,295 @@
+"""Pollers: which of the armed calls may succeed now.
+
+The contract, the same for all:
+
+    watch(descriptor)   have its events reported, for the sides that calls wait on
+    forget(descriptor)  stop; must come before the descriptor is closed
+    probe(fd, write)    whether one side of a descriptor is ready at this moment
+    poll(seconds)       wait (None: for ever) and return the calls to attempt again
+    close()             give back what the operating system lent
+    fileno()            a descriptor that is readable when poll has something
+    armed               how many calls wait on descriptors: descriptors.py counts
+
+A poller marks sides ready and returns calls; it never wakes anybody.
+
+`EpollPoller` registers a descriptor once, for both sides, edge-triggered, and
+then has nothing to do for it until it is closed. `SelectorPoller` works over
+anything that looks like `selectors.BaseSelector`. Those are level-triggered,
+so an interest that nobody waits on any more must go; it goes when it is first
+reported in vain, which a server in steady state never sees.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from microthreads.kernel.descriptors import Descriptor, Side
+from microthreads.kernel.syscalls import SystemCall
+
+FD_SETSIZE = 1024  # what select() is compiled with, on every system that CPython knows
+EVENTS_AT_ONCE = 1024
+FOR_EVER = -1.0
+
+
+class Poller(Protocol):
+    """The contract of a poller; see the module's text."""
+
+    name: str
+    armed: int
+
+    def watch(self, descriptor: Descriptor) -> None: ...
+    def forget(self, descriptor: Descriptor) -> None: ...
+    def poll(self, seconds: float | None) -> list[SystemCall[Any]]: ...
+    def probe(self, fd: int, write: bool) -> bool: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+
+
+def _report(side: Side, calls: list[SystemCall[Any]]) -> None:
+    """Mark `side` ready and add the calls that wait on it."""
+    side.ready = True
+    call = side.first
+    while call is not None:
+        calls.append(call)
+        call = call.next
+
+
+def _adopt(descriptor: Descriptor, poller: Poller, watched: dict[int, Descriptor]) -> None:
+    """Enter `descriptor` into `watched`, in place of any other with its number.
+
+    The other one's file was closed without `detach`, and its number has been
+    given out again: nothing will ever happen to it, so its waiters are told.
+    """
+    if descriptor.poller is not None:
+        descriptor.poller.forget(descriptor)
+    stale = watched.get(descriptor.fd)
+    watched[descriptor.fd] = descriptor
+    descriptor.poller = poller
+    if stale is not None:
+        stale.poller = None
+        stale.detach()
+
+
+def _probe(fd: int, write: bool) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([] if write else [fd], [fd] if write else [], [], 0)[write])
+    look = select.poll()
+    look.register(fd, select.POLLOUT if write else select.POLLIN)
+    return bool(look.poll(0))
+
+
+class EpollPoller:
+    """Linux's epoll, edge-triggered, one registration for a descriptor's life."""
+
+    name = "epoll"
+    probe = staticmethod(_probe)
+
+    def __init__(self) -> None:
+        self.armed = 0
+        self._epoll = select.epoll()
+        self._watched: dict[int, Descriptor] = {}
+
+    def watch(self, descriptor: Descriptor) -> None:
+        if descriptor.poller is self:
+            return
+        events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+        try:
+            self._epoll.register(descriptor.fd, events)
+        except FileExistsError:  # the same file through a second Descriptor
+            self._epoll.modify(descriptor.fd, events)
+        except PermissionError:
+            raise unwatchable(descriptor.fd, self.name) from None
+        _adopt(descriptor, self, self._watched)
+
+    def forget(self, descriptor: Descriptor) -> None:
+        if self._watched.get(descriptor.fd) is descriptor:
+            del self._watched[descriptor.fd]
+            try:
+                self._epoll.unregister(descriptor.fd)
+            except OSError:
+                pass  # its file was closed first, which has unregistered it
+        descriptor.poller = None
+
+    def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
+        calls: list[SystemCall[Any]] = []
+        watched = self._watched
+        timeout = FOR_EVER if seconds is None else seconds
+        for fd, events in self._epoll.poll(timeout, EVENTS_AT_ONCE):
+            descriptor = watched.get(fd)
+            if descriptor is None:
+                continue
+            if events & ~select.EPOLLOUT:
+                if events & ~(select.EPOLLIN | select.EPOLLOUT):
+                    descriptor.hung_up = True
+                _report(descriptor.reading, calls)
+            if events & ~(select.EPOLLIN | select.EPOLLRDHUP):
+                _report(descriptor.writing, calls)
+        return calls
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._watched.clear()
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+
+class SelectorPoller:
+    """Any object with the interface of `selectors.BaseSelector`.
+
+    Args:
+        selector: The selector, or a class of the `selectors` module to make
+            one; by default the best of the platform. It is closed with the kernel.
+    """
+
+    probe = staticmethod(_probe)
+
+    def __init__(self, selector: Any = None) -> None:
+        if selector is None or isinstance(selector, type):
+            selector = (selector or selectors.DefaultSelector)()
+        self.armed = 0
+        self._selector = selector
+        self.name = type(selector).__name__
+        self._limit = FD_SETSIZE if self.name == "SelectSelector" else None
+        self._watched: dict[int, Descriptor] = {}
+        self._interest: dict[int, int] = {}
+
+    def watch(self, descriptor: Descriptor) -> None:
+        fd = descriptor.fd
+        if descriptor.poller is not self:
+            if self._limit is not None and fd >= self._limit:
+                raise ValueError(
+                    f"select() cannot watch descriptor {fd}: it is built for numbers below "
+                    f"{self._limit}; use the epoll or the poll poller"
+                )
+            self._drop(fd)
+            self._change(fd, _wanted(descriptor), descriptor)
+            _adopt(descriptor, self, self._watched)
+        else:
+            self._change(fd, self._interest.get(fd, 0) | _wanted(descriptor), descriptor)
+
+    def _change(self, fd: int, interest: int, descriptor: Descriptor | None) -> None:
+        """Make `interest` what the selector watches `fd` for."""
+        before = self._interest.get(fd, 0)
+        if interest == before:
+            return
+        try:
+            if not before:
+                self._selector.register(fd, interest, descriptor)
+            elif interest:
+                self._selector.modify(fd, interest, descriptor)
+            else:
+                self._selector.unregister(fd)
+        except PermissionError:
+            raise unwatchable(fd, self.name) from None
+        self._interest[fd] = interest
+
+    def _drop(self, fd: int) -> None:
+        if self._interest.pop(fd, 0):
+            try:
+                self._selector.unregister(fd)
+            except (OSError, ValueError):
+                pass  # its file was closed first
+
+    def forget(self, descriptor: Descriptor) -> None:
+        if self._watched.get(descriptor.fd) is descriptor:
+            del self._watched[descriptor.fd]
+            self._drop(descriptor.fd)
+        descriptor.poller = None
+
+    def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
+        calls: list[SystemCall[Any]] = []
+        try:
+            events = self._selector.select(seconds)
+        except OSError:
+            return self._weed_out()
+        for key, mask in events:
+            descriptor = key.data
+            interest = self._interest[key.fd]
+            for side, bit in (
+                (descriptor.reading, selectors.EVENT_READ),
+                (descriptor.writing, selectors.EVENT_WRITE),
+            ):
+                if mask & bit:
+                    if side.first is None:
+                        interest &= ~bit  # reported in vain: nobody waits on it any more
+                    _report(side, calls)
+            self._change(key.fd, interest, descriptor)
+        return calls
+
+    def _weed_out(self) -> list[SystemCall[Any]]:
+        """A descriptor was closed behind our back: let its calls see that themselves."""
+        calls: list[SystemCall[Any]] = []
+        for fd, descriptor in list(self._watched.items()):
+            try:
+                os.fstat(fd)
+            except OSError:
+                self.forget(descriptor)
+                _report(descriptor.reading, calls)
+                _report(descriptor.writing, calls)
+        if not calls:
+            raise RuntimeError(f"{self.name} failed, though all its descriptors are open")
+        return calls
+
+    def close(self) -> None:
+        self._selector.close()
+        self._watched.clear()
+        self._interest.clear()
+
+    def fileno(self) -> int:
+        number: int = self._selector.fileno()
+        return number
+
+
+def _wanted(descriptor: Descriptor) -> int:
+    read = selectors.EVENT_READ if descriptor.reading.first is not None else 0
+    return read | (selectors.EVENT_WRITE if descriptor.writing.first is not None else 0)
+
+
+def unwatchable(fd: int, name: str) -> PermissionError:
+    """The error for a descriptor that the operating system refuses to watch."""
+    return PermissionError(
+        f"{name} cannot watch descriptor {fd}: regular files and directories are always "
+        "ready, so there is nothing to wait for; read it directly"
+    )
+
+
+POLLERS: dict[str, Callable[[], Poller]] = {
+    "epoll": lambda: EpollPoller(),
+    "poll": lambda: SelectorPoller(selectors.PollSelector),
+    "select": lambda: SelectorPoller(selectors.SelectSelector),
+}
+
+
+def make_poller(choice: Any) -> Poller:
+    """The poller that `choice` stands for.
+
+    Args:
+        choice: None for the best of the platform; "epoll", "poll" or "select";
+            a `Poller`; or an object like `selectors.BaseSelector`.
+
+    Raises:
+        ValueError: The name is none of these, or this platform has no such poller.
+        TypeError: It is neither a name, nor a poller, nor a selector.
+    """
+    if choice is None:
+        return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
+    if isinstance(choice, str):
+        if choice not in POLLERS:
+            raise ValueError(f"unknown poller {choice!r}: choose from {', '.join(POLLERS)}")
+        try:
+            return POLLERS[choice]()
+        except AttributeError:
+            raise ValueError(f"this platform has no {choice}: choose another poller") from None
+    if hasattr(choice, "watch") and hasattr(choice, "poll"):
+        poller: Poller = choice
+        return poller
+    if hasattr(choice, "register") and hasattr(choice, "select"):
+        return SelectorPoller(choice)
+    raise TypeError(
+        f"poller= takes a name ({', '.join(POLLERS)}), a poller, or a selector, not {choice!r}"
+    )

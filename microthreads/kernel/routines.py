@@ -1,0 +1,115 @@
+"""Routines: what a task runs, and what can be asked of one without running it.
+
+A routine is a generator or a coroutine object that has not been started.
+Python has no public way to ask that cheaply (`gi_frame` builds a frame object
+that stays with the generator, 144 bytes on CPython 3.13), so the questions are
+put here, in one place, in order of cost.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
+from gc import get_referents
+from types import CodeType, CoroutineType, FrameType, GeneratorType
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Routine: TypeAlias = Generator[Any, Any, T] | Coroutine[Any, Any, T]
+
+
+Place: TypeAlias = tuple[CodeType, int]
+"""A line of code, as cheaply as can be: the code, and how far in it, in bytes."""
+
+
+def place_of_caller() -> Place:
+    """The line that called the caller of this function."""
+    frame = sys._getframe(2)
+    return frame.f_code, frame.f_lasti
+
+
+def shown(place: Place | None) -> str:
+    """A place as "file:line in function"."""
+    if place is None:
+        return "an unknown place"
+    code, reached = place
+    lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
+    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_qualname}"
+
+
+def is_routine(thing: Any) -> bool:
+    """Whether `thing` is a generator or a coroutine object."""
+    kind = type(thing)
+    return (
+        kind is GeneratorType or kind is CoroutineType or isinstance(thing, Generator | Coroutine)
+    )
+
+
+def check_routine(thing: Any, verb: str) -> None:
+    """Raise a TypeError that says what to do unless `thing` is a routine."""
+    if is_routine(thing):
+        return
+    if isinstance(thing, AsyncGenerator):
+        raise TypeError(
+            f"{verb}() needs a generator or coroutine, and an async generator is neither: "
+            "iterate over it in an async def, and give that"
+        )
+    if callable(thing):
+        name = getattr(thing, "__name__", "main")
+        raise TypeError(f"{verb}() got the function {name} itself: call it: {name}()")
+    raise TypeError(
+        f"{verb}() needs a generator or coroutine, such as main() where main has a yield "
+        f"or is an async def; got {thing!r}"
+    )
+
+
+FINISHED = 3  # how much a finished generator refers to: its code and its two names
+
+
+def is_fresh(routine: Any) -> bool:
+    """Whether `routine` surely can be started; if not, ask `used_up`.
+
+    One that can start refers to its function as well, a finished one does not.
+    """
+    return (
+        type(routine) is GeneratorType
+        and not routine.gi_suspended
+        and len(get_referents(routine)) > FINISHED
+    )
+
+
+def used_up(routine: Any) -> str | None:
+    """Why `routine` cannot be started any more, or None if it can."""
+    if _ask(routine, "suspended"):
+        return "has already been started"
+    if _ask(routine, "running"):
+        return "is running"
+    return "has already finished" if _frame(routine) is None else None
+
+
+def is_unstarted(routine: Any) -> bool:
+    """Whether a live routine has not run its first step yet."""
+    return not _ask(routine, "suspended") and not _ask(routine, "running")
+
+
+def _ask(routine: Any, what: str) -> Any:
+    """An attribute that generators, coroutines and async generators prefix each their way."""
+    for prefix in ("gi_", "cr_", "ag_"):
+        answer = getattr(routine, prefix + what, None)
+        if answer is not None:
+            return answer
+    return None
+
+
+def _frame(routine: Any) -> FrameType | None:
+    frame: FrameType | None = _ask(routine, "frame")
+    return frame
+
+
+def frames_of(routine: Any) -> Iterator[FrameType]:
+    """The frames of `routine` and of those it delegates to, outermost first."""
+    while routine is not None:
+        frame = _frame(routine)
+        if frame is not None:
+            yield frame
+        routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")

@@ -1,0 +1,107 @@
+"""Cancel scopes: which cancellation reaches a task's next yield.
+
+A scope is a stretch of one task's code that can be cancelled. Scopes nest; the
+task itself is the outermost. Cancellation is level-triggered: while a
+cancelled scope is open, every yield inside it raises `Cancelled`, so code that
+swallows one is told again. A *shield* keeps what is cancelled further out away
+from the code inside it, for a while.
+
+`task.cancelled` is the answer the kernel looks at: the outermost cancelled
+scope that no shield holds back, or None. It changes only when a scope is
+entered, left, cancelled, or a shield breaks; all four end in
+`Kernel.recheck`.
+
+`timeouts.py` makes the scopes that programs use out of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from microthreads.errors import Cancelled
+from microthreads.kernel.current import current_task
+
+if TYPE_CHECKING:
+    from microthreads.kernel.task import Task
+
+
+class Scope:
+    """A `with` block of one task that can be cancelled by itself."""
+
+    __slots__ = ("cancel_requested", "outer", "reason", "shielding", "task", "timer")
+
+    def __init__(self) -> None:
+        self.task: Task[Any] | None = None
+        self.outer: Scope | None = None
+        self.cancel_requested = False
+        self.shielding = False
+        self.reason: Any = None
+        self.timer: int | None = None
+
+    def enter(self) -> Task[Any]:
+        """Become the innermost scope of the running task."""
+        if self.task is not None:
+            raise RuntimeError(f"{self} has been entered already: make a new one for each block")
+        self.task = task = current_task()
+        self.outer = task.scope
+        task.scope = self
+        return task
+
+    def leave(self) -> None:
+        """Stop being a scope; only the innermost one of the running task can."""
+        task = self.task
+        if task is None or task.scope is not self:
+            raise RuntimeError(
+                f"{self} is not the innermost scope of the task that entered it: "
+                "leave scopes in the opposite order of entering them, in the same task"
+            )
+        task.kernel.timers.cancel(self)
+        task.scope = self.outer
+        task.kernel.recheck(task)
+
+    def cancel(self, reason: Any = None) -> None:
+        """End the block: raise `Cancelled` at the yield it is in, or the next one."""
+        if not self.cancel_requested:
+            self.cancel_requested = True
+            self.reason = reason
+            if self.task is not None:
+                self.task.kernel.recheck(self.task)
+
+    def interruption(self, call: Any) -> BaseException:
+        """The error to raise at a yield of `call` that this scope has cancelled."""
+        return Cancelled(self, self.reason, call)
+
+    def held_back(self) -> None:
+        """What is cancelled further out was kept from the code inside this scope."""
+
+    def expire(self) -> None:
+        """Its timer is due."""
+        self.cancel()
+
+    def __str__(self) -> str:
+        return f"a {type(self).__name__} block"
+
+
+def reaching(task: Task[Any]) -> Any:
+    """The outermost cancelled scope that reaches `task`'s next yield, or None.
+
+    The innermost shield that holds one back is told so.
+    """
+    found = shield = None
+    scope = task.scope
+    while scope is not None:
+        if scope.cancel_requested and shield is not None:
+            return _hold_back(shield, found)
+        if scope.cancel_requested:
+            found = scope
+        if scope.shielding and shield is None:
+            shield = scope
+        scope = scope.outer
+    if not task.cancel_requested:
+        return found
+    return task if shield is None else _hold_back(shield, found)
+
+
+def _hold_back(shield: Scope, found: Scope | None) -> Scope | None:
+    shield.held_back()
+    return found

@@ -1,0 +1,250 @@
+"""Task: a routine that the kernel runs, with what it needs to go on.
+
+A task is in exactly one state, and the state says which structure holds it
+(see `State`). The state is worked out from those structures rather than
+stored, so it cannot disagree with them and costs the run loop nothing.
+
+`value` is what the next resume delivers: a result, or a `Failure` to raise.
+When the task is done it is the outcome. `callers` holds the routines that wait
+for one they yielded, outermost first; `routine` is the one that runs.
+
+A task is the outermost of its own cancel scopes (see scopes.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from enum import Enum
+from traceback import FrameSummary
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+from microthreads.errors import Cancelled
+from microthreads.kernel.routines import Place, Routine, frames_of, shown
+from microthreads.kernel.scopes import Scope
+from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
+from microthreads.kernel.waitqueue import WaitQueue
+
+if TYPE_CHECKING:
+    from microthreads.kernel.kernel import Kernel
+
+T = TypeVar("T")
+
+
+class State(Enum):
+    """What a task is doing."""
+
+    READY = "ready"  # in the ready queue
+    RUNNING = "running"  # in `kernel.current`
+    PARKED = "parked"  # in whatever its `waiting_on` is armed with
+    DONE = "done"  # in nothing of the kernel's
+
+
+class Task(Generic[T]):
+    """A routine being run. `spawn` makes it; `join`, `yield` or `await` waits for it.
+
+    Attributes:
+        id: A number, 1 for the first task of its kernel.
+        name: What reports call it; by default the routine's name.
+        daemon: Whether `run` may end without waiting for it.
+        parent: The task that spawned it, until either of them is done.
+        waiting_on: The system call it is parked on, or None.
+        spawned_at: The place of the `spawn`, as "file:line in function".
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_place",
+        "cancel_requested",
+        "callers",
+        "cancelled",
+        "daemon",
+        "id",
+        "joiners",
+        "kernel",
+        "name",
+        "parent",
+        "reason",
+        "routine",
+        "scope",
+        "value",
+        "waiting_on",
+    )
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        routine: Routine[T],
+        name: str | None,
+        daemon: bool,
+        parent: Task[Any] | None,
+        place: Place | None,
+    ) -> None:
+        self.kernel = kernel
+        self.id = kernel.next_id()
+        self.routine: Any = routine  # None when done; Any spares the run loop casts
+        self.name = name or routine.__qualname__
+        self.daemon = daemon
+        self.parent = parent
+        self._place = place
+        self.callers: list[Routine[Any]] | None = None
+        self.value: Any = None
+        self.waiting_on: SystemCall[Any] | None = None
+        self.joiners: WaitQueue | None = None
+        self.scope: Scope | None = None
+        self.cancelled: Any = None
+        self.cancel_requested = False
+        self.reason: Any = None
+
+    @property
+    def state(self) -> State:
+        """What the task is doing, as a `State`."""
+        if self.routine is None:
+            return State.DONE
+        if self.waiting_on is not None:
+            return State.PARKED
+        return State.RUNNING if self.kernel.current is self else State.READY
+
+    @property
+    def done(self) -> bool:
+        """Whether the task has ended: returned, failed or been cancelled."""
+        return self.routine is None
+
+    @property
+    def spawned_at(self) -> str:
+        """Where it was spawned, as "file:line in function"."""
+        return shown(self._place)
+
+    def result(self) -> T:
+        """What the task returned.
+
+        Raises:
+            RuntimeError: It is not done.
+            BaseException: It failed; its own error is raised.
+        """
+        outcome = self._outcome()
+        if isinstance(outcome, Failure):
+            raise outcome.raised()
+        result: T = outcome
+        return result
+
+    def exception(self) -> BaseException | None:
+        """The error that the task failed with, or None if it returned.
+
+        Raises:
+            RuntimeError: It is not done.
+        """
+        outcome = self._outcome()
+        return outcome.raised() if isinstance(outcome, Failure) else None
+
+    def _outcome(self) -> Any:
+        if self.routine is not None:
+            raise RuntimeError(f"{self} is not done: join it first")
+        return self.value
+
+    def cancel(self, reason: Any = None) -> None:
+        """Raise `Cancelled` in the task at the yield it is in, or the next one.
+
+        A plain call, also on a task that is done, which it leaves alone. A
+        call that has already succeeded is delivered first. Until the task
+        ends, each of its yields raises again; see `shield`.
+
+        Args:
+            reason: Anything; `Cancelled` carries it.
+        """
+        if self.routine is not None and not self.cancel_requested:
+            self.cancel_requested = True
+            self.reason = reason
+            self.kernel.recheck(self)
+
+    def interruption(self, call: Any) -> BaseException:
+        """The error to raise at a yield of `call` when the task is cancelled."""
+        return Cancelled(self, self.reason, call)
+
+    def join(self) -> Join[T]:
+        """A system call that waits for the task to end and returns its result.
+
+        Raises:
+            RuntimeError: At the yield: a task joins itself, or closes a circle.
+            BaseException: At the yield: the task failed; its own error.
+        """
+        return Join(self)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return Join(self).__await__()
+
+    __iter__ = __await__
+
+    @property
+    def task(self) -> Task[T]:
+        """Itself: a task is the waiter of the calls it yields."""
+        return self
+
+    def woken(self, call: SystemCall[Any], value: Any) -> None:
+        """The call that it is parked on has ended with `value`."""
+        self.kernel.wake(self, value)
+
+    def stack(self) -> list[FrameSummary]:
+        """Where the task is: its frames, outermost first, as `traceback` has them.
+
+        It reaches through yielded routines, `yield from` and `await`. A task
+        that is done has none.
+        """
+        return [
+            FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+            for routine in (*(self.callers or ()), self.routine)
+            for frame in frames_of(routine)
+        ]
+
+    def __str__(self) -> str:
+        return f"task #{self.id} {self.name}"
+
+    def __repr__(self) -> str:
+        return f"<Task #{self.id} {self.name!r}: {self.state.value}>"
+
+
+class Join(SystemCall[T]):
+    """Wait for a task to end; its result, or its error raised."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Task[T]) -> None:
+        self.waiter = None
+        self.target = target
+
+    def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
+        target = self.target
+        if target.routine is None:
+            outcome: T = target.value  # a Failure is raised by whoever gets it
+            return outcome
+        self._refuse_circle(task)
+        return PENDING
+
+    def _refuse_circle(self, task: Task[Any]) -> None:
+        path: list[Task[Any]] = [self.target]
+        while path[-1] is not task:
+            waiting_on = path[-1].waiting_on
+            if not isinstance(waiting_on, Join):
+                return
+            path.append(waiting_on.target)
+        circle = " joins ".join(str(member) for member in (task, *path))
+        raise RuntimeError(f"this join could never end: {circle}")
+
+    def arm(self, waiter: Waiter) -> None:
+        target = self.target
+        if target.joiners is None:
+            target.joiners = WaitQueue()
+        target.joiners.append(self)
+
+    def disarm(self, waiter: Waiter) -> None:
+        if self.target.joiners is not None:
+            self.target.joiners.remove(self)
+
+    def describe(self) -> Wait:
+        return Wait("join", self.target, self.target)
+
+
+def as_call(request: Any) -> SystemCall[Any] | None:
+    """`request` as a system call, or None if it is not one. A task means its join."""
+    if isinstance(request, SystemCall):
+        return request
+    return Join(request) if isinstance(request, Task) else None

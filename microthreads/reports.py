@@ -1,0 +1,162 @@
+"""What is told about tasks: the table of all of them, and the log of a failure.
+
+One table serves the deadlock report, the second Ctrl-C, the report of a broken
+invariant and `Kernel.snapshot()`: all tasks at one moment, what each waits on,
+who owns that, and the cycle.
+
+The kernel uses this module, and it uses nothing of the kernel's: it only asks
+tasks what anybody can ask them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microthreads.kernel.syscalls import Wait
+    from microthreads.kernel.task import State, Task
+
+logger = logging.getLogger("microthreads")
+
+PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """One task at the moment of the snapshot.
+
+    Attributes:
+        id: Its number.
+        name: Its name.
+        state: What it was doing.
+        wait: What it waited for, or None if it was not parked.
+        waits_on: `wait` in words.
+        owner: The id of the task that owns what it waited on, or None.
+        place: The line of the program it stood at, as "file:line in function".
+        spawned_at: Where it was spawned, likewise.
+        daemon: Whether it was a daemon.
+        parent: The id of the task that spawned it, if that was alive, or None.
+    """
+
+    id: int
+    name: str
+    state: State
+    wait: Wait | None
+    waits_on: str
+    owner: int | None
+    place: str
+    spawned_at: str
+    daemon: bool
+    parent: int | None
+
+    def __str__(self) -> str:
+        return f"task #{self.id} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All tasks of a kernel at one moment.
+
+    Attributes:
+        tasks: The tasks, by id.
+        cycle: The tasks that wait for one another in a circle, or an empty
+            tuple; each is owned up to by the one before it.
+    """
+
+    tasks: tuple[TaskInfo, ...]
+    cycle: tuple[TaskInfo, ...]
+
+    def __str__(self) -> str:
+        rows = [("TASK", "STATE", "WAITS ON", "AT")]
+        rows += [
+            (f"#{task.id} {task.name}", task.state.value, task.waits_on or "-", task.place)
+            for task in self.tasks
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]])
+            for row in rows
+        ]
+        if self.cycle:
+            lines.append("the cycle:")
+            lines += [f"  {task} waits to {task.waits_on}" for task in self.cycle]
+        return "\n".join(f"  {line}" for line in lines)
+
+
+def take(tasks: Iterable[Task[Any]]) -> Snapshot:
+    """A snapshot of `tasks`."""
+    infos = {task.id: _info(task) for task in sorted(tasks, key=lambda task: task.id)}
+    return Snapshot(tuple(infos.values()), _cycle(infos))
+
+
+def _info(task: Task[Any]) -> TaskInfo:
+    call = task.waiting_on
+    wait = None if call is None else call.describe()
+    return TaskInfo(
+        id=task.id,
+        name=task.name,
+        state=task.state,
+        wait=wait,
+        waits_on="" if wait is None else str(wait),
+        owner=None if wait is None or wait.owner is None else wait.owner.id,
+        place=place_of(task),
+        spawned_at=task.spawned_at,
+        daemon=task.daemon,
+        parent=None if task.parent is None else task.parent.id,
+    )
+
+
+def place_of(task: Task[Any]) -> str:
+    """The innermost line of `task` that is the program's own, not the library's."""
+    frames = task.stack()
+    own = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
+    for frame in reversed(own or frames):
+        path = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename
+        shown = min(path, frame.filename, key=len)
+        return f"{shown}:{frame.lineno} in {frame.name}"
+    return "-"
+
+
+def _cycle(infos: dict[int, TaskInfo]) -> tuple[TaskInfo, ...]:
+    """The first circle of owners, starting from its lowest task."""
+    for start in infos:
+        path = [start]
+        while True:
+            owner = infos[path[-1]].owner
+            if owner == start:
+                return tuple(infos[member] for member in path)
+            if owner is None or owner not in infos or owner in path:
+                break
+            path.append(owner)
+    return ()
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """`error` with the frames of this package taken off the top of its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return error.with_traceback(trace)
+
+
+def log_crash(task: Task[Any]) -> None:
+    """Log the failure of a task that nobody joins, with its traceback."""
+    logger.error("%s failed, and no task joins it", task, exc_info=task.exception())
+
+
+def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], None]) -> None:
+    """Tell `on_crash` of a failure; log both failures if that fails in turn."""
+    try:
+        on_crash(task)
+    except Exception:
+        logger.exception("on_crash failed for %s", task)
+        log_crash(task)
+
+
+def log_stragglers(table: Snapshot, grace: float) -> None:
+    """Log the tasks that were cancelled `grace` seconds ago and have not ended."""
+    logger.error("abandoned after %s s of grace, still cleaning up:\n%s", grace, table)

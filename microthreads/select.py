@@ -1,0 +1,109 @@
+"""select: wait for several system calls, and let exactly one of them happen.
+
+A select is itself a system call, made of others. Its attempt tries them in the
+order given; its arm arms each for the select rather than for the task, so that
+whichever is woken first reports here. Then all others are disarmed: they are as
+if they had never been made.
+
+Nothing in the kernel knows of this: to it, a select is a call like any other,
+which is why a select can be a branch of a select.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microthreads.kernel import (
+    PENDING,
+    Failure,
+    SystemCall,
+    Task,
+    Wait,
+    Waiter,
+    as_call,
+)
+
+__all__ = ["Select", "select"]
+
+
+class Select(SystemCall[tuple[int, Any]]):
+    """Make exactly one of several calls."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self, calls: list[SystemCall[Any]]) -> None:
+        self.waiter = None
+        self.calls = calls
+
+    def attempt(self, task: Task[Any]) -> Any:
+        for index, call in enumerate(self.calls):
+            if call.waiter is not None:
+                raise RuntimeError(f"{call!r} is armed already, for {call.task}")
+            value = call.attempt(task)
+            if value is not PENDING:
+                return value if isinstance(value, Failure) else (index, value)
+        return PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        armed = 0
+        try:
+            for call in self.calls:
+                call.waiter = self
+                call.arm(self)
+                armed += 1
+        except BaseException:
+            self.calls[armed].waiter = None
+            self._release(self.calls[:armed])
+            raise
+
+    def disarm(self, waiter: Waiter) -> None:
+        self._release(self.calls)
+
+    def _release(self, calls: list[SystemCall[Any]]) -> None:
+        for call in calls:
+            call.disarm(self)
+            call.waiter = None
+
+    def woken(self, call: SystemCall[Any], value: Any) -> None:
+        """One branch has succeeded: disarm the others, and pass its value on."""
+        index = self.calls.index(call)
+        call.waiter = None
+        self._release(self.calls[:index] + self.calls[index + 1 :])
+        self.wake(value if isinstance(value, Failure) else (index, value))
+
+    def describe(self) -> Wait:
+        return Wait("select over", " | ".join(str(call) for call in self.calls))
+
+
+def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
+    """A system call that waits for any of `calls`, and makes exactly one of them.
+
+    Those that can go at once are tried in the order given. The others are as
+    if they had never been made. A branch that fails raises its error.
+
+    Args:
+        *calls: System calls, or tasks to join.
+
+    Returns:
+        The index of the call that was made, and its result.
+
+    Raises:
+        ValueError: There are no calls, or the same one is given twice.
+        TypeError: One is not a system call; or it is a `sendall`, which takes
+            effect in parts: use `send`.
+    """
+    if not calls:
+        raise ValueError("select() needs at least one system call")
+    branches: list[SystemCall[Any]] = []
+    for position, request in enumerate(calls):
+        call = as_call(request)
+        if call is None:
+            raise TypeError(
+                f"select() takes system calls and tasks, and argument {position} is {request!r}"
+            )
+        if call.in_parts is not None:
+            raise TypeError(f"select() cannot take {call!r}: {call.in_parts}")
+        if any(call is other for other in branches):
+            raise ValueError(f"select() got {call!r} twice: make a second one")
+        branches.append(call)
+    return Select(branches)

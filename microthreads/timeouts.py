@@ -1,0 +1,167 @@
+"""Blocks of code with a time limit, and blocks that hold cancellation back.
+
+Each is a cancel scope (kernel/scopes.py) with a timer. They are plain `with`
+blocks, in generators and coroutines alike.
+"""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Any
+
+from microthreads.calls import check_seconds
+from microthreads.errors import Cancelled
+from microthreads.kernel import Scope
+
+__all__ = ["move_on_after", "shield", "timeout"]
+
+
+class _Limited(Scope):
+    """A scope that is cancelled at a deadline."""
+
+    __slots__ = ("_deadline", "expired", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = check_seconds(seconds, type(self).__name__)
+        self.expired = False
+        self._deadline = math.inf
+
+    @property
+    def deadline(self) -> float:
+        """When the block is ended, on the kernel's clock, in seconds; it can be set."""
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, deadline: float) -> None:
+        if math.isnan(deadline):
+            raise ValueError("a deadline must be a time in seconds, got nan")
+        self._deadline = deadline
+        if self.task is not None:
+            timers = self.task.kernel.timers
+            timers.cancel(self)
+            if deadline < math.inf:
+                timers.add(deadline, self)
+
+    def __enter__(self) -> Any:
+        self.deadline = self.enter().kernel.now() + self.seconds
+        return self
+
+    def _ended_by(self, error: BaseException | None) -> bool:
+        """Leave; was it this scope's own cancellation that ended the block?"""
+        self.leave()
+        self.expired = isinstance(error, Cancelled) and error.scope is self
+        return self.expired
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.seconds})"
+
+
+class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
+    """``with timeout(seconds):`` raises `TimeoutError` when the time is over.
+
+    The call that the block is waiting in is given up, and takes no effect;
+    one that has already succeeded is delivered first.
+
+    Args:
+        seconds: How long the block may take; 0 ends it at its first yield,
+            `math.inf` never.
+
+    Attributes:
+        deadline: When the block is ended, on the kernel's clock; it can be moved.
+        expired: Whether the block was ended by its deadline.
+
+    Raises:
+        TimeoutError: The time is over. Its `__cause__` is the `Cancelled` that
+            ended the block.
+        ValueError: `seconds` is negative or NaN.
+    """
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ended_by(error):
+            raise TimeoutError(f"timed out after {self.seconds} s") from error
+
+
+class move_on_after(_Limited):  # noqa: N801
+    """``with move_on_after(seconds) as scope:`` ends the block when the time is over.
+
+    The program goes on behind the block; `scope.expired` says what happened.
+
+    Args:
+        seconds: How long the block may take.
+
+    Attributes:
+        deadline: When the block is ended, on the kernel's clock; it can be moved.
+        expired: Whether the block was ended by its deadline.
+
+    Raises:
+        ValueError: `seconds` is negative or NaN.
+    """
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return self._ended_by(error)
+
+
+class shield(Scope):  # noqa: N801
+    """``with shield(grace):`` holds cancellation back, for clean-up that must yield.
+
+    What is cancelled outside the block is not raised inside it, for `grace`
+    seconds from when the cancellation and the block met; then it is.
+
+    Args:
+        grace: How long to hold it back, in seconds; `math.inf` for ever.
+
+    Raises:
+        ValueError: `grace` is negative or NaN.
+    """
+
+    __slots__ = ("grace",)
+
+    def __init__(self, grace: float) -> None:
+        super().__init__()
+        self.grace = check_seconds(grace, "shield")
+
+    def __enter__(self) -> shield:
+        self.shielding = True
+        task = self.enter()
+        task.kernel.recheck(task)
+        return self
+
+    def held_back(self) -> None:
+        """A cancellation has met the shield: its time begins to run."""
+        assert self.task is not None
+        kernel = self.task.kernel
+        if self.timer is None and self.grace < math.inf:
+            kernel.timers.add(kernel.now() + self.grace, self)
+
+    def expire(self) -> None:
+        """Its time is over: let the cancellation through."""
+        assert self.task is not None
+        self.shielding = False
+        self.task.kernel.recheck(self.task)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
+
+    def __str__(self) -> str:
+        return f"shield({self.grace})"
