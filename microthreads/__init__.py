@@ -17,6 +17,8 @@ A task is a generator or a coroutine that yields system calls to a scheduler::
     run(main())
 """
 
+import os
+
 from microthreads.calls import join, sleep, sleep_until, spawn
 from microthreads.channels import Channel
 from microthreads.errors import (
@@ -40,8 +42,45 @@ from microthreads.kernel import (
     now,
     run,
 )
-from microthreads.net import Socket, listen
+from microthreads.net import Socket, accept_loop, listen
 from microthreads.select import select
 from microthreads.timeouts import move_on_after, shield, timeout
 
+__all__ = [
+    "BrokenLockError",
+    "BusyError",
+    "Cancelled",
+    "Channel",
+    "ClosedError",
+    "DeadlockError",
+    "Descriptor",
+    "EpollPoller",
+    "ForkedError",
+    "InvariantError",
+    "Kernel",
+    "SelectorPoller",
+    "Socket",
+    "State",
+    "SystemCall",
+    "Task",
+    "accept_loop",
+    "current_task",
+    "join",
+    "listen",
+    "move_on_after",
+    "now",
+    "run",
+    "select",
+    "shield",
+    "sleep",
+    "sleep_until",
+    "spawn",
+    "timeout",
+]
+
 __version__ = "0.1.0"
+
+if os.environ.get("MICROTHREADS_DEBUG", "0") not in ("", "0"):
+    from microthreads.observe import Invariants
+
+    Kernel.default_observers = (Invariants(),)

@@ -163,9 +163,6 @@ class Send(SystemCall[None]):
     def arm(self, waiter: Waiter) -> None:
         self.channel.senders.append(self)
 
-    def disarm(self, waiter: Waiter) -> None:
-        self.channel.senders.remove(self)
-
     def describe(self) -> Wait:
         return Wait("send on", self.channel)
 
@@ -185,9 +182,6 @@ class Recv(SystemCall[T]):
 
     def arm(self, waiter: Waiter) -> None:
         self.channel.receivers.append(self)
-
-    def disarm(self, waiter: Waiter) -> None:
-        self.channel.receivers.remove(self)
 
     def describe(self) -> Wait:
         return Wait("recv on", self.channel)

@@ -78,7 +78,9 @@ class Snapshot:
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = [
-            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]])
+            "  ".join(
+                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]
+            )
             for row in rows
         ]
         if self.cycle:

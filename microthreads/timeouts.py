@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from microthreads.calls import check_seconds
 from microthreads.errors import Cancelled
@@ -136,7 +136,7 @@ class shield(Scope):  # noqa: N801
         super().__init__()
         self.grace = check_seconds(grace, "shield")
 
-    def __enter__(self) -> shield:
+    def __enter__(self) -> Self:
         self.shielding = True
         task = self.enter()
         task.kernel.recheck(task)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -102,7 +102,7 @@ class Submission:
         task = self._kernel.start(self._relay(), name, False, None, self._place)
         self.future.add_done_callback(lambda future: self._cancelled(task))
 
-    def _relay(self) -> Routine[None]:
+    def _relay(self) -> Generator[Any, Any, None]:
         try:
             result = yield self._routine
         except BaseException as error:

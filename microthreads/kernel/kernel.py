@@ -40,10 +40,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from itertools import count
 from types import TracebackType
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar
 
-from microthreads.errors import Cancelled, DeadlockError, InvariantError
 from microthreads import reports
+from microthreads.errors import Cancelled, DeadlockError, InvariantError
 from microthreads.kernel import interrupts
 from microthreads.kernel.clock import Clock, MonotonicClock
 from microthreads.kernel.current import this_thread
@@ -110,6 +110,9 @@ class Kernel:
 
     # 0. What the kernel knows
 
+    default_observers: ClassVar[tuple[Observer, ...]] = ()
+    """Observers of every kernel that is made; for debugging and tests."""
+
     def __init__(
         self,
         *,
@@ -143,7 +146,7 @@ class Kernel:
         self.switches = 0  # how many resumes there have been
         self.next_id = count(1).__next__
         self.closed = self.forked = False
-        self._observers: tuple[Observer, ...] = tuple(observers)
+        self._observers: tuple[Observer, ...] = (*self.default_observers, *observers)
         interrupts.kernels.add(self)
 
     # 1. Run: poll, then one round over what is ready
@@ -221,7 +224,7 @@ class Kernel:
 
     # 2. Resume: send the last result into the routine
 
-    def _round(self) -> None:
+    def _round(self) -> None:  # noqa: C901, PLR0912  (the run loop)
         """Resume every task that was ready, once; and again while they are few.
 
         The one loop that every switch goes through, so it is written out: no
@@ -454,7 +457,9 @@ class Kernel:
 
     # From outside: other threads, other loops, and those who look
 
-    def spawn(self, routine: Routine[T], *, name: str | None = None, daemon: bool = False) -> Task[T]:
+    def spawn(
+        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
+    ) -> Task[T]:
         """Start a task, from outside the kernel or before `run`. A plain call.
 
         Like the system call `spawn`; see there.
@@ -558,7 +563,7 @@ class Kernel:
         if self.current is not None:
             self.current.cancelled = interrupts.Forked()
 
-    def __enter__(self) -> Kernel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

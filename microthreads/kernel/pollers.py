@@ -259,7 +259,7 @@ def unwatchable(fd: int, name: str) -> PermissionError:
 
 
 POLLERS: dict[str, Callable[[], Poller]] = {
-    "epoll": lambda: EpollPoller(),
+    "epoll": EpollPoller,
     "poll": lambda: SelectorPoller(selectors.PollSelector),
     "select": lambda: SelectorPoller(selectors.SelectSelector),
 }

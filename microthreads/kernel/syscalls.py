@@ -100,7 +100,10 @@ class SystemCall(Generic[T]):
     ``super().__init__()``.
     """
 
-    __slots__ = ("next", "previous", "waiter")
+    __slots__ = ("next", "previous", "queue", "waiter")
+    next: Any  # its neighbours in the wait queue, while it stands in one
+    previous: Any
+    queue: Any  # that wait queue
 
     in_parts: ClassVar[str | None] = None
     """Why `select` must refuse the call: it takes effect in parts."""
@@ -117,8 +120,8 @@ class SystemCall(Generic[T]):
         raise NotImplementedError
 
     def disarm(self, waiter: Waiter) -> None:
-        """Undo `arm`, in constant time."""
-        raise NotImplementedError
+        """Undo `arm`, in constant time: by default, leave the wait queue."""
+        self.queue.remove(self)
 
     def describe(self) -> Wait:
         """What a task parked on this call waits for."""
@@ -170,4 +173,3 @@ class SystemCall(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
-

@@ -54,8 +54,8 @@ class Task(Generic[T]):
     __slots__ = (
         "__weakref__",
         "_place",
-        "cancel_requested",
         "callers",
+        "cancel_requested",
         "cancelled",
         "daemon",
         "id",
@@ -82,7 +82,7 @@ class Task(Generic[T]):
         self.kernel = kernel
         self.id = kernel.next_id()
         self.routine: Any = routine  # None when done; Any spares the run loop casts
-        self.name = name or routine.__qualname__
+        self.name: str = name or self.routine.__qualname__
         self.daemon = daemon
         self.parent = parent
         self._place = place
@@ -234,10 +234,6 @@ class Join(SystemCall[T]):
         if target.joiners is None:
             target.joiners = WaitQueue()
         target.joiners.append(self)
-
-    def disarm(self, waiter: Waiter) -> None:
-        if self.target.joiners is not None:
-            self.target.joiners.remove(self)
 
     def describe(self) -> Wait:
         return Wait("join", self.target, self.target)

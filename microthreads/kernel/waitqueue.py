@@ -32,6 +32,7 @@ class WaitQueue:
         last = self.last
         call.previous = last
         call.next = None
+        call.queue = self
         if last is None:
             self.first = call
         else:
@@ -49,7 +50,7 @@ class WaitQueue:
             self.last = before
         else:
             after.previous = before
-        call.previous = call.next = None
+        call.previous = call.next = call.queue = None
 
     def popleft(self) -> Any:
         """Take the first call out; the queue must not be empty."""
@@ -58,7 +59,8 @@ class WaitQueue:
         if after is None:
             self.last = None
         else:
-            after.previous = call.next = None
+            after.previous = None
+        call.next = call.queue = None
         return call
 
     def __iter__(self) -> Iterator[Any]:

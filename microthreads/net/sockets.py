@@ -16,10 +16,10 @@ from __future__ import annotations
 import os
 import socket
 from errno import EALREADY, EINPROGRESS, EISCONN
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import PENDING, Descriptor, DescriptorCall, SystemCall, Task, Wait, Waiter
+from microthreads.kernel import PENDING, Descriptor, DescriptorCall, SystemCall, Task, Wait
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -62,9 +62,7 @@ class Socket:
         """
         return Recv(self, size, flags)
 
-    def recv_into(
-        self, buffer: WriteableBuffer, size: int = 0, flags: int = 0
-    ) -> SystemCall[int]:
+    def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> SystemCall[int]:
         """Receive into `buffer` (`size` bytes at most; 0: all of it); the number of bytes."""
         return RecvInto(self, buffer, size, flags)
 
@@ -131,7 +129,7 @@ class Socket:
         """The address of its peer."""
         return self.sock.getpeername()
 
-    def __enter__(self) -> Socket:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -163,6 +161,8 @@ class _SocketCall(DescriptorCall):
 
     __slots__ = ("flags", "socket")
     verb = ""
+    flags: int
+    socket: Socket
 
     def describe(self) -> Wait:
         return Wait(self.verb, self.socket)
@@ -306,16 +306,16 @@ class Connect(_SocketCall):
             self.side.ready = False
             return PENDING
         if number not in (0, EISCONN):
-            raise OSError(number, f"cannot connect to {_shown(self.address)}: {os.strerror(number)}")
+            raise OSError(
+                number, f"cannot connect to {_shown(self.address)}: {os.strerror(number)}"
+            )
         return None
 
     def describe(self) -> Wait:
         return Wait("connect to", _shown(self.address))
 
 
-def listen(
-    host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool = False
-) -> Socket:
+def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool = False) -> Socket:
     """A TCP socket that listens. A plain call.
 
     Args:
@@ -327,9 +327,7 @@ def listen(
     Raises:
         OSError: The address is in use, or not this machine's.
     """
-    place = socket.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    place = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = place[0]
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -341,5 +339,7 @@ def listen(
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {_shown(address)}: {error.strerror}") from None
+        raise OSError(
+            error.errno, f"cannot listen on {_shown(address)}: {error.strerror}"
+        ) from None
     return Socket(sock)

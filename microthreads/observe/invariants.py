@@ -1,0 +1,93 @@
+"""The kernel's invariants, checked after every transition.
+
+An observer for tests and for debugging: set the environment variable
+``MICROTHREADS_DEBUG=1``, or give ``Kernel(observers=[Invariants()])``. What it
+checks:
+
+- a task is in exactly one of ready, running, parked, done;
+- a parked task is armed for exactly the calls it waits on, and each of these
+  stands in the wait queue it says, once;
+- the poller's count of armed calls is right, and it watches their descriptors;
+- `live` counts the tasks that are not daemons.
+
+The first three cost time in proportion to the number of tasks, so they are
+checked in full when the kernel is idle, and for the task concerned otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from microthreads.errors import InvariantError
+from microthreads.kernel import DescriptorCall, Kernel, State, SystemCall, Task, running_kernel
+from microthreads.observe.observers import Observer
+
+
+class Invariants(Observer):
+    """Raises `InvariantError`, which stops the kernel, when a rule is broken."""
+
+    def spawned(self, task: Task[Any]) -> None:
+        self._require(task.state is State.READY, task, "was spawned, but is not ready")
+        self._require(task.kernel.ready[-1] is task, task, "is not last in the ready queue")
+
+    def resumed(self, task: Task[Any]) -> None:
+        self._require(task.state is State.RUNNING, task, "is resumed, but is not running")
+
+    def parked(self, task: Task[Any], call: SystemCall[Any]) -> None:
+        if task.waiting_on is None:
+            return  # it was woken while it was being armed
+        self._require(task.waiting_on is call, task, "is parked on another call")
+        self._check_armed(task)
+
+    def woken(self, task: Task[Any], value: Any) -> None:
+        self._require(task.waiting_on is None, task, "was woken, but still waits")
+        self._require(task.kernel.ready[-1] is task, task, "is not last in the ready queue")
+
+    def ended(self, task: Task[Any]) -> None:
+        self._require(task.state is State.DONE, task, "has ended, but is not done")
+        self._require(not task.joiners, task, "has ended, but somebody still joins it")
+
+    def idle(self, seconds: float | None) -> None:
+        kernel = running_kernel()
+        if kernel is not None:
+            self._check_all(kernel)
+
+    def _check_all(self, kernel: Kernel) -> None:
+        armed = 0
+        for task in kernel.tasks.values():
+            self._require(task.state is State.PARKED, task, "is not parked, yet the kernel is idle")
+            self._check_armed(task)
+            armed += sum(isinstance(call, DescriptorCall) for call in _leaves(task.waiting_on))
+        if kernel.poller.armed != armed:
+            raise InvariantError(f"the poller counts {kernel.poller.armed} calls, not {armed}")
+        live = sum(not task.daemon for task in kernel.tasks.values())
+        if kernel.live != live:
+            raise InvariantError(f"the kernel counts {kernel.live} tasks to wait for, not {live}")
+
+    def _check_armed(self, task: Task[Any]) -> None:
+        for call in _leaves(task.waiting_on):
+            self._require(
+                call.waiter is not None and call.task is task, task, f"does not own {call}"
+            )
+            queue = getattr(call, "queue", None)
+            if queue is not None:
+                times = sum(other is call for other in queue)
+                self._require(times == 1, task, f"stands {times} times in the queue of {call}")
+            if isinstance(call, DescriptorCall):
+                poller = task.kernel.poller
+                self._require(call.descriptor.poller is poller, task, f"is not watched for {call}")
+
+    def _require(self, holds: bool, task: Task[Any], otherwise: str) -> None:
+        if not holds:
+            raise InvariantError(f"{task} {otherwise}")
+
+
+def _leaves(call: Any) -> Iterator[SystemCall[Any]]:
+    """The calls that a call is made of, down to those that are not made of any."""
+    parts = getattr(call, "calls", None)
+    if parts is None:
+        yield call
+    else:
+        for part in parts:
+            yield from _leaves(part)
