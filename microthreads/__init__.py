@@ -33,16 +33,15 @@ from microthreads.errors import (
 from microthreads.kernel import (
     Descriptor,
     EpollPoller,
-    Kernel,
     SelectorPoller,
     State,
     SystemCall,
     Task,
     current_task,
     now,
-    run,
 )
 from microthreads.net import Socket, accept_loop, listen
+from microthreads.runtime import Kernel, run
 from microthreads.select import select
 from microthreads.timeouts import move_on_after, shield, timeout
 

@@ -8,7 +8,7 @@ concern.
 from microthreads.kernel.clock import Clock, MonotonicClock
 from microthreads.kernel.current import current_task, now, running_kernel
 from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
-from microthreads.kernel.kernel import Kernel, Policy, run
+from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller, SelectorPoller
 from microthreads.kernel.routines import Place, Routine, check_routine, place_of_caller
 from microthreads.kernel.scopes import Scope
@@ -19,13 +19,14 @@ from microthreads.kernel.waitqueue import WaitQueue
 __all__ = [
     "PENDING",
     "Clock",
+    "Core",
     "Descriptor",
     "DescriptorCall",
     "EpollPoller",
     "Failure",
     "Join",
-    "Kernel",
     "MonotonicClock",
+    "Observer",
     "Pending",
     "Place",
     "Policy",
@@ -45,6 +46,5 @@ __all__ = [
     "current_task",
     "now",
     "place_of_caller",
-    "run",
     "running_kernel",
 ]

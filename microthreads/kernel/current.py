@@ -10,18 +10,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from microthreads.kernel.kernel import Kernel
+    from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
 
 
 class _ThisThread(threading.local):
-    kernel: Kernel | None = None
+    kernel: Core | None = None
 
 
 this_thread = _ThisThread()
 
 
-def running_kernel() -> Kernel | None:
+def running_kernel() -> Core | None:
     """The kernel that is running in this thread, or None."""
     return this_thread.kernel
 

@@ -35,19 +35,12 @@ walks one `recv` through all of it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from itertools import count
-from types import TracebackType
-from typing import Any, ClassVar, NoReturn, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from microthreads import reports
-from microthreads.errors import Cancelled, DeadlockError, InvariantError
-from microthreads.kernel import interrupts
+from microthreads.errors import InvariantError
 from microthreads.kernel.clock import Clock, MonotonicClock
-from microthreads.kernel.current import this_thread
-from microthreads.kernel.inbox import Inbox, Submission
 from microthreads.kernel.pollers import make_poller
 from microthreads.kernel.routines import (
     Place,
@@ -58,11 +51,12 @@ from microthreads.kernel.routines import (
     is_unstarted,
     place_of_caller,
     used_up,
+    without_our_frames,
 )
 from microthreads.kernel.scopes import reaching
 from microthreads.kernel.syscalls import PENDING, Failure, SystemCall
 from microthreads.kernel.task import Join, Task
-from microthreads.kernel.timers import Alarm, Timers
+from microthreads.kernel.timers import Timers
 
 T = TypeVar("T")
 
@@ -84,143 +78,52 @@ class Observer(Protocol):
     def idle(self, seconds: float | None) -> None: ...
 
 
-def refuse_nested(outer: Kernel) -> NoReturn:
-    """Say that `outer` runs in this thread, and what to do instead."""
-    raise RuntimeError(
-        f"a kernel is running in this thread already, and now runs {outer.current}: "
-        "yield the routine there, or spawn it, instead of calling run()"
-    )
-
-
-class Kernel:
-    """A scheduler and what it depends on. `run` makes one; make your own to configure or embed it.
+class Core:
+    """The scheduler itself. `microthreads.Kernel` is this with a beginning and an end.
 
     Args:
         clock: What tells the time; see `microthreads.sim.VirtualClock`.
         poller: "epoll", "poll" or "select", a poller, or an object like
             `selectors.BaseSelector`; by default the best of the platform.
-        network: Where sockets come from; by default the `socket` module.
         policy: Which ready task runs next: given the ready queue, the index of
             one. By default the first, which is round robin.
         observers: Told of each transition; see `Observer`.
-        on_crash: Called with each task that failed with nobody to join it.
-        grace: How long, in seconds, cancelled tasks may take to clean up when
-            `run` ends; those that take longer are named in the log.
     """
-
-    # 0. What the kernel knows
 
     default_observers: ClassVar[tuple[Observer, ...]] = ()
     """Observers of every kernel that is made; for debugging and tests."""
+
+    # 0. What the kernel knows
 
     def __init__(
         self,
         *,
         clock: Clock | None = None,
         poller: Any = None,
-        network: Any = None,
         policy: Policy | None = None,
         observers: Iterable[Observer] = (),
-        on_crash: Callable[[Task[Any]], None] = reports.log_crash,
-        grace: float = 5.0,
     ) -> None:
         self.clock = MonotonicClock() if clock is None else clock
         self.now = self.clock.now
         self.poller = make_poller(poller)
-        self.network = network
         self.policy = policy
-        self.on_crash = on_crash
-        self.grace = grace
+        self._observers: tuple[Observer, ...] = (*self.default_observers, *observers)
         self.ready: list[Any] = []  # a FIFO: appended to, and taken whole
         self.current: Task[Any] | None = None
         self._batch: list[Any] = []  # the tasks of this round
         self.tasks: dict[Routine[Any], Task[Any]] = {}  # all that are not done
-        self.live = 0  # how many of them run() waits for
+        self.live = 0  # how many of them are not daemons
         self.timers = Timers()
-        self.inbox = Inbox()
-        self.poller.watch(self.inbox.descriptor)
-        self.outside = 0  # how much work elsewhere may still post something
-        self.main: Task[Any] | None = None
-        self.ending: BaseException | None = None  # why run() stops waiting for tasks
-        self.interrupts = 0
+        self.outside = 0  # how much work elsewhere may still wake a task
         self.switches = 0  # how many resumes there have been
         self.next_id = count(1).__next__
-        self.closed = self.forked = False
-        self._observers: tuple[Observer, ...] = (*self.default_observers, *observers)
-        interrupts.kernels.add(self)
 
     # 1. Run: poll, then one round over what is ready
 
-    def run(self, main: Routine[T], *, place: Place | None = None) -> T:
-        """Run `main` as a task until it and all tasks that are not daemons are done.
-
-        Then daemons are cancelled, and their `finally` blocks run. If `main`
-        fails, all others are cancelled, and its error is raised.
-
-        Raises:
-            TypeError: `main` is not a routine.
-            DeadlockError: Tasks wait, and nothing can wake one.
-            KeyboardInterrupt: Ctrl-C was pressed; `main` was cancelled first.
-            RuntimeError: A kernel is running in this thread, or this one is closed.
-            ForkedError: This kernel was copied by `os.fork`.
-        """
-        check_routine(main, "run")
-        self._enter()
-        try:
-            with interrupts.CtrlC(self):
-                self.ending, self.interrupts = None, 0
-                self.main = task = self.start(main, None, False, None, place or place_of_caller())
-                while self.live and self.ending is None:
-                    self._poll()
-                    self._round()
-                self._drain()
-        except BaseException as error:
-            self._abandon(error)
-            raise
-        finally:
-            this_thread.kernel = self.current = None
-        if isinstance(self.ending, DeadlockError | KeyboardInterrupt):
-            raise self.ending
-        return task.result()
-
-    def _enter(self) -> None:
-        """Become the kernel of this thread."""
-        outer = this_thread.kernel
-        if outer is not None:
-            refuse_nested(outer)
-        if self.forked:
-            raise interrupts.forked_error()
-        if self.closed:
-            raise RuntimeError("this kernel is closed: make another one")
-        this_thread.kernel = self
-
-    def _drain(self) -> None:
-        """Cancel what is left, and give it `grace` seconds for its `finally` blocks."""
-        reason = "run() is ending" if self.ending is None else type(self.ending).__name__
-        for task in list(self.tasks.values()):
-            task.cancel(reason)
-        alarm = Alarm()
-        self.timers.add(self.now() + self.grace, alarm)
-        # Real time counts as well: a virtual clock stands still while a task spins.
-        latest = time.monotonic() + self.grace
-        while self.tasks and not alarm.rung and time.monotonic() < latest:
-            self._poll()
-            self._round()
-        self.timers.cancel(alarm)
-        if self.tasks:
-            reports.log_stragglers(self.snapshot(), self.grace)
-            self._abandon()
-
-    def _abandon(self, error: BaseException | None = None) -> None:
-        """Forget all tasks, as they are; a broken invariant gets their table."""
-        if isinstance(error, InvariantError):
-            error.add_note(f"the tasks were:\n{self.snapshot()}")
-        for task in self.tasks.values():
-            if task.waiting_on is not None and not self.forked:
-                task.waiting_on.disarm(task)
-        self.tasks.clear()
-        self.ready.clear()
-        self.live = 0
+    def turn(self, *, block: bool = True) -> None:
+        """Wait until something can go on (or only look), and let it."""
+        self._poll(block)
+        self._round()
 
     # 2. Resume: send the last result into the routine
 
@@ -274,10 +177,8 @@ class Kernel:
         while True:
             if isinstance(error, StopIteration):
                 outcome = error.value
-            elif self.interrupts > 2 and isinstance(error, KeyboardInterrupt):
-                raise error
             else:
-                outcome = Failure(reports.without_our_frames(error))
+                outcome = Failure(without_our_frames(error))
             if not task.callers:
                 self._exit(task, outcome)
                 return False
@@ -314,7 +215,7 @@ class Kernel:
             elif request is not None:
                 self._call(task, request)
         except BaseException as error:
-            task.value = Failure(reports.without_our_frames(error))
+            task.value = Failure(without_our_frames(error))
         return True
 
     def _call(self, task: Task[Any], routine: Any) -> None:
@@ -351,8 +252,6 @@ class Kernel:
 
     def _poll(self, block: bool = True) -> None:
         """Wake the tasks whose calls can go on; wait for one if no task is ready."""
-        if self.forked:
-            raise interrupts.forked_error()
         deadline = self.timers.next_deadline()
         seconds: float | None = 0.0
         if block and not self.ready:
@@ -373,8 +272,8 @@ class Kernel:
                 target.expire()
 
     def _deadlock(self) -> None:
-        """Nothing can ever happen again: say so, and end every task."""
-        self.ending = DeadlockError(self.snapshot())
+        """Nothing can ever happen again. What follows is for a subclass to say."""
+        raise NotImplementedError
 
     # 6. Wake: the only way back to the ready queue
 
@@ -394,6 +293,16 @@ class Kernel:
             observer.woken(task, value)
 
     # 7. Spawn, cancel, exit
+
+    def spawn(
+        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
+    ) -> Task[T]:
+        """Start a task, from outside the kernel or before `run`. A plain call.
+
+        Like the system call `spawn`; see there.
+        """
+        check_routine(routine, "spawn")
+        return self.start(routine, name, daemon, self.current, place_of_caller())
 
     def start(
         self,
@@ -417,8 +326,6 @@ class Kernel:
 
     def recheck(self, task: Task[Any]) -> None:
         """A scope of `task` has changed: find what cancels it now, and make that felt."""
-        if self.forked:
-            return
         task.cancelled = scope = reaching(task)
         if scope is None:
             return
@@ -439,69 +346,16 @@ class Kernel:
         task.value = outcome
         joiners = task.joiners
         if isinstance(outcome, Failure):
-            self._failed(task, outcome.error, bool(joiners))
+            self._failed(task, outcome.error, joined=bool(joiners))
         while joiners:
             joiners.popleft().wake(outcome)
         for observer in self._observers:
             observer.ended(task)
 
-    def _failed(self, task: Task[Any], error: BaseException, joined: bool) -> None:
-        """`task` ended with `error`: somebody must hear of it."""
-        if task is self.main:
-            self.ending = self.ending or (KeyboardInterrupt() if self.interrupts else error)
-            return
-        error.add_note(f"in {task}, spawned at {task.spawned_at}")
-        cancelled = isinstance(error, Cancelled) and error.scope is task
-        if not joined and not cancelled and not self.forked:
-            reports.crashed(task, self.on_crash)
+    def _failed(self, task: Task[Any], error: BaseException, *, joined: bool) -> None:
+        """`task` ended with `error`. Who hears of it is for a subclass to say."""
 
-    # From outside: other threads, other loops, and those who look
-
-    def spawn(
-        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
-    ) -> Task[T]:
-        """Start a task, from outside the kernel or before `run`. A plain call.
-
-        Like the system call `spawn`; see there.
-        """
-        check_routine(routine, "spawn")
-        return self.start(routine, name, daemon, self.current, place_of_caller())
-
-    def interrupt(self) -> None:
-        """Do what the first Ctrl-C does: cancel the main task; `run` then raises."""
-        self.interrupts = max(self.interrupts, 1)
-        if self.main is None or self.main.done:
-            self.ending = KeyboardInterrupt()
-        else:
-            self.main.cancel("Ctrl-C")
-
-    def post(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have the kernel call ``function(*args)`` soon, between two steps of its tasks.
-
-        A plain call, from any thread and from signal handlers. What `function`
-        raises is logged.
-
-        Raises:
-            RuntimeError: The kernel is closed.
-        """
-        if self.closed:
-            raise RuntimeError("this kernel is closed: nothing posted to it would ever run")
-        self.inbox.post(function, args)
-
-    def submit(self, routine: Routine[T]) -> Future[T]:
-        """Run `routine` as a task, from any thread; the future gets its outcome.
-
-        Cancelling the future cancels the task. If the kernel is closed first,
-        the future fails with `RuntimeError`.
-
-        Raises:
-            TypeError: `routine` is not a routine.
-            RuntimeError: The kernel is closed.
-        """
-        check_routine(routine, "submit")
-        submission = Submission(self, routine, place_of_caller())
-        self.post(submission.start)
-        return submission.future
+    # For embedding in another loop, and for those who look
 
     def fileno(self) -> int:
         """A descriptor that is readable when `tick` has I/O to serve, for embedding."""
@@ -511,87 +365,6 @@ class Kernel:
         """By when, on the kernel's clock, `tick` is to be called; None: not before I/O."""
         return self.now() if self.ready else self.timers.next_deadline()
 
-    def tick(self) -> None:
-        """Serve what is due, and resume what is ready, without blocking.
-
-        For embedding in another loop: start tasks by `spawn`, and call this
-        when `fileno()` is readable and when `deadline()` comes.
-
-        Raises:
-            RuntimeError: A kernel is running in this thread, or this one is closed.
-            ForkedError: This kernel was copied by `os.fork`.
-        """
-        self._enter()
-        try:
-            self._poll(block=False)
-            self._round()
-        finally:
-            this_thread.kernel = self.current = None
-
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of each transition from now on."""
         self._observers += (observer,)
-
-    def snapshot(self) -> reports.Snapshot:
-        """All tasks that are not done, what each waits on, and the cycle if there is one."""
-        return reports.take(self.tasks.values())
-
-    def close(self) -> None:
-        """Cancel the tasks that are left, as `run` does at its end, and free everything.
-
-        What was submitted and has not begun fails with `RuntimeError`.
-        """
-        if self.closed:
-            return
-        if self.tasks and not self.forked:
-            self._enter()
-            try:
-                self._drain()
-            finally:
-                this_thread.kernel = self.current = None
-        self.closed = True
-        self.inbox.close()
-        self.poller.close()
-
-    def disown(self) -> None:
-        """This is a copy in a forked child: let go of all that the parent shares."""
-        self.forked = self.closed = True
-        self.ready.clear()
-        self._batch.clear()
-        self.inbox.close()
-        self.poller.close()
-        if self.current is not None:
-            self.current.cancelled = interrupts.Forked()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def run(main: Routine[T], **options: Any) -> T:
-    """Run a program: `main` and every task it starts; return what `main` returns.
-
-    Args:
-        main: A generator or coroutine object, such as ``main()``.
-        **options: What `Kernel` takes: clock, poller, network, policy,
-            observers, on_crash, grace.
-
-    Raises:
-        TypeError: `main` is not a routine, or there is no such option.
-        DeadlockError: Tasks wait, and nothing can wake one.
-        KeyboardInterrupt: Ctrl-C was pressed; `main` was cancelled first.
-        RuntimeError: A kernel is running in this thread already.
-        BaseException: `main` failed; its own error.
-    """
-    check_routine(main, "run")
-    if this_thread.kernel is not None:
-        refuse_nested(this_thread.kernel)
-    with Kernel(**options) as kernel:
-        return kernel.run(main, place=place_of_caller())

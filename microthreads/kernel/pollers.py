@@ -110,8 +110,8 @@ class EpollPoller:
             del self._watched[descriptor.fd]
             try:
                 self._epoll.unregister(descriptor.fd)
-            except OSError:
-                pass  # its file was closed first, which has unregistered it
+            except (OSError, ValueError):
+                pass  # its file was closed first, which unregistered it; or the poller was
         descriptor.poller = None
 
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:

@@ -8,11 +8,14 @@ put here, in one place, in order of cost.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from gc import get_referents
 from types import CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, TypeAlias, TypeVar
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 T = TypeVar("T")
 Routine: TypeAlias = Generator[Any, Any, T] | Coroutine[Any, Any, T]
@@ -113,3 +116,11 @@ def frames_of(routine: Any) -> Iterator[FrameType]:
         if frame is not None:
             yield frame
         routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")
+
+
+def without_our_frames(error: BaseException) -> BaseException:
+    """`error` with the frames of this package taken off the top of its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next
+    return error.with_traceback(trace)

@@ -25,7 +25,7 @@ from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, 
 from microthreads.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
-    from microthreads.kernel.kernel import Kernel
+    from microthreads.kernel.kernel import Core
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Task(Generic[T]):
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Core,
         routine: Routine[T],
         name: str | None,
         daemon: bool,
@@ -82,7 +82,7 @@ class Task(Generic[T]):
         self.kernel = kernel
         self.id = kernel.next_id()
         self.routine: Any = routine  # None when done; Any spares the run loop casts
-        self.name: str = name or self.routine.__qualname__
+        self.name: str = name or routine.__qualname__  # type: ignore[union-attr]
         self.daemon = daemon
         self.parent = parent
         self._place = place

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from microthreads.errors import InvariantError
-from microthreads.kernel import DescriptorCall, Kernel, State, SystemCall, Task, running_kernel
+from microthreads.kernel import Core, DescriptorCall, State, SystemCall, Task, running_kernel
 from microthreads.observe.observers import Observer
 
 
@@ -53,7 +53,7 @@ class Invariants(Observer):
         if kernel is not None:
             self._check_all(kernel)
 
-    def _check_all(self, kernel: Kernel) -> None:
+    def _check_all(self, kernel: Core) -> None:
         armed = 0
         for task in kernel.tasks.values():
             self._require(task.state is State.PARKED, task, "is not parked, yet the kernel is idle")

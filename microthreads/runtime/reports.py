@@ -3,9 +3,6 @@
 One table serves the deadlock report, the second Ctrl-C, the report of a broken
 invariant and `Kernel.snapshot()`: all tasks at one moment, what each waits on,
 who owns that, and the cycle.
-
-The kernel uses this module, and it uses nothing of the kernel's: it only asks
-tasks what anybody can ask them.
 """
 
 from __future__ import annotations
@@ -14,15 +11,12 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from microthreads.kernel.syscalls import Wait
-    from microthreads.kernel.task import State, Task
+from microthreads.kernel import State, Task, Wait
+from microthreads.kernel.routines import PACKAGE
 
 logger = logging.getLogger("microthreads")
-
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +129,6 @@ def _cycle(infos: dict[int, TaskInfo]) -> tuple[TaskInfo, ...]:
                 break
             path.append(owner)
     return ()
-
-
-def without_our_frames(error: BaseException) -> BaseException:
-    """`error` with the frames of this package taken off the top of its traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        trace = trace.tb_next
-    return error.with_traceback(trace)
 
 
 def log_crash(task: Task[Any]) -> None:

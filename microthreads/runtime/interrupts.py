@@ -18,13 +18,13 @@ import signal
 import threading
 import weakref
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from microthreads.errors import ForkedError
 from microthreads.kernel.current import this_thread
 
 if TYPE_CHECKING:
-    from microthreads.kernel.kernel import Kernel
+    from microthreads.runtime.kernel import Kernel
 
 STANDARD_ERROR = 2
 
@@ -70,6 +70,21 @@ class Forked:
 
     def interruption(self, call: Any) -> BaseException:
         return forked_error()
+
+
+class NoPoller:
+    """The poller of a forked copy: nothing can be waited for."""
+
+    name = "none"
+    armed = 0
+
+    def watch(self, descriptor: Any) -> NoReturn:
+        raise forked_error()
+
+    forget = probe = poll = fileno = watch
+
+    def close(self) -> None:
+        pass
 
 
 def forked_error() -> ForkedError:

@@ -15,13 +15,10 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal
 
-from microthreads.kernel.descriptors import Descriptor
-from microthreads.kernel.routines import Place, Routine
-from microthreads.kernel.syscalls import PENDING, Pending, SystemCall
+from microthreads.kernel import PENDING, Descriptor, Pending, Place, Routine, SystemCall, Task
 
 if TYPE_CHECKING:
-    from microthreads.kernel.kernel import Kernel
-    from microthreads.kernel.task import Task
+    from microthreads.runtime.kernel import Kernel
 
 logger = logging.getLogger("microthreads")
 
