@@ -36,13 +36,16 @@ walks one `recv` through all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from gc import get_referents
 from itertools import count
+from types import GeneratorType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from microthreads.errors import InvariantError
 from microthreads.kernel.clock import Clock, MonotonicClock
 from microthreads.kernel.pollers import make_poller
 from microthreads.kernel.routines import (
+    FINISHED,
     Place,
     Routine,
     check_routine,
@@ -116,7 +119,7 @@ class Core:
         self.timers = Timers()
         self.outside = 0  # how much work elsewhere may still wake a task
         self.switches = 0  # how many resumes there have been
-        self.next_id = count(1).__next__
+        self.ids = count(1)
 
     # 1. Run: poll, then one round over what is ready
 
@@ -134,14 +137,14 @@ class Core:
         calls but those it is about. Taking the whole queue and walking it
         costs 10 ns a resume less than a `popleft` for each.
         """
-        observers, trap = self._observers, self._trap
+        observers, policy, trap, end = self._observers, self.policy, self._trap, self._exit
         left = RESUMES_PER_POLL
-        while self.ready and left > 0:
-            if self.policy is None:
-                batch, self.ready = self.ready, []
+        while (ready := self.ready) and left > 0:
+            if policy is None:
+                self.ready, batch = [], ready
             else:
-                batch = [self.ready.pop(self.policy(self.ready))]
-            self._batch = batch
+                batch = [ready.pop(policy(ready))]
+            self._batch = batch  # where a fork finds it
             left -= len(batch)
             stay_ready = self.ready.append
             for task in batch:
@@ -159,8 +162,13 @@ class Core:
                             request = task.routine.throw(value.raised())
                         else:
                             request = task.routine.send(value)
+                except StopIteration as stop:
+                    if not task.callers:
+                        end(task, stop.value)
+                    elif self._return(task, stop.value):
+                        stay_ready(task)
                 except BaseException as error:
-                    if self._return(task, error):
+                    if self._return(task, Failure(without_our_frames(error))):
                         stay_ready(task)
                 else:
                     if (request is None and task.cancelled is None) or trap(task, request):
@@ -168,30 +176,27 @@ class Core:
         self.switches += RESUMES_PER_POLL - left
         self.current = None
 
-    def _return(self, task: Task[Any], error: BaseException) -> bool:
-        """The task's routine has ended, with `error` or, by `StopIteration`, a result.
+    def _return(self, task: Task[Any], outcome: Any) -> bool:
+        """The task's routine has ended, with a result or a `Failure`.
 
         Its outcome goes to the routine that yielded it; if there is none, the
         task is done. Returns whether the task stays ready.
         """
-        while True:
-            if isinstance(error, StopIteration):
-                outcome = error.value
-            else:
-                outcome = Failure(without_our_frames(error))
-            if not task.callers:
-                self._exit(task, outcome)
-                return False
+        while task.callers:
             task.routine = task.callers.pop()
             try:
                 if isinstance(outcome, Failure):
                     request = task.routine.throw(outcome.raised())
                 else:
                     request = task.routine.send(outcome)
-            except BaseException as another:
-                error = another
+            except StopIteration as stop:
+                outcome = stop.value
+            except BaseException as error:
+                outcome = Failure(without_our_frames(error))
             else:
                 return self._trap(task, request)
+        self._exit(task, outcome)
+        return False
 
     # 3. Trap: it yielded a call; attempt it now
 
@@ -203,17 +208,20 @@ class Core:
             return True
         try:
             if isinstance(request, SystemCall):
-                if request.waiter is not None:
-                    raise RuntimeError(f"{request!r} is armed already, for {request.task}")
-                value = request.attempt(task)
-                if value is PENDING:
-                    self._park(task, request)
-                    return False
-                task.value = value
+                call: SystemCall[Any] = request
             elif isinstance(request, Task):
-                return self._trap(task, Join(request))
-            elif request is not None:
-                self._call(task, request)
+                call = Join(request)
+            else:
+                if request is not None:
+                    self._call(task, request)
+                return True
+            if call.waiter is not None:
+                raise RuntimeError(f"{call!r} is armed already, for {call.task}")
+            value = call.attempt(task)
+            if value is PENDING:
+                self._park(task, call)
+                return False
+            task.value = value
         except BaseException as error:
             task.value = Failure(without_our_frames(error))
         return True
@@ -254,17 +262,21 @@ class Core:
         """Wake the tasks whose calls can go on; wait for one if no task is ready."""
         deadline = self.timers.next_deadline()
         seconds: float | None = 0.0
+        hopeless = False
         if block and not self.ready:
-            seconds = None if deadline is None else self.clock.may_block(deadline - self.now())
-            if deadline is None and not self.poller.armed and not self.outside:
-                self._deadlock()
-                return
+            hopeless = deadline is None and not self.poller.armed and not self.outside
+            if deadline is not None:
+                seconds = self.clock.may_block(deadline - self.now())
+            elif not hopeless:
+                seconds = None
             for observer in self._observers:
                 observer.idle(seconds)
         calls = self.poller.poll(seconds)
         for call in calls:
             call.retry()
-        if deadline is not None:
+        if hopeless and not self.ready:
+            self._deadlock()
+        elif deadline is not None:
             if block and not calls and not self.ready:
                 self.clock.reach(deadline)
             now = self.now()
@@ -313,7 +325,13 @@ class Core:
         place: Place | None,
     ) -> Task[T]:
         """Make a task of `routine`, which must be one, and put it into the ready queue."""
-        if routine in self.tasks or not is_fresh(routine):
+        # What is_fresh says, written out: 40 ns of the 1500 that a task's life takes.
+        if (
+            type(routine) is not GeneratorType
+            or routine.gi_suspended
+            or len(get_referents(routine)) <= FINISHED
+            or routine in self.tasks
+        ):
             self._check_usable(routine, "spawn")
         task = Task(self, routine, name, daemon, parent, place)
         self.tasks[routine] = task

@@ -80,7 +80,7 @@ class Task(Generic[T]):
         place: Place | None,
     ) -> None:
         self.kernel = kernel
-        self.id = kernel.next_id()
+        self.id = next(kernel.ids)
         self.routine: Any = routine  # None when done; Any spares the run loop casts
         self.name: str = name or routine.__qualname__  # type: ignore[union-attr]
         self.daemon = daemon

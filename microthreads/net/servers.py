@@ -32,7 +32,7 @@ def accept_loop(
     Args:
         listener: A listening socket, as `listen` returns.
         handler: Called with the `Socket` of each connection; returns the
-            routine that serves it. The connection is closed when that ends.
+            routine that serves it, and closes it: ``with connection: ...``.
 
     Raises:
         ClosedError: The listener was closed.
@@ -53,11 +53,4 @@ def accept_loop(
             yield sleep(PAUSE)
             continue
         exhausted = False
-        yield spawn(_serve(connection, handler))
-
-
-def _serve(
-    connection: Socket, handler: Callable[[Socket], Routine[Any]]
-) -> Generator[Any, Any, None]:
-    with connection:
-        yield handler(connection)
+        yield spawn(handler(connection))

@@ -1,0 +1,164 @@
+"""The command: ``python3 -m microthreads``, or ``microthreads`` when it is installed.
+
+Exit codes: 0 all went well, 1 the program failed, 2 wrong usage, 3 deadlock,
+130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import microthreads
+from microthreads.demo import Demo
+from microthreads.errors import DeadlockError
+from microthreads.kernel.routines import is_routine, without_our_frames
+
+FAILED, USAGE, DEADLOCK, CTRL_C = 1, 2, 3, 130
+
+EXAMPLES = """\
+examples:
+  python3 -m microthreads demo
+  python3 -m microthreads demo --clients 100 --messages 1000 --poller poll
+  python3 -m microthreads run program.py
+  python3 -m microthreads run program.py:start 8080 --verbose
+
+exit codes: 0 success, 1 failure, 2 wrong usage, 3 deadlock, 130 Ctrl-C
+"""
+
+
+class UsageError(Exception):
+    """The command line asks for what is not there."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.action(options)
+    except UsageError as error:
+        print(f"microthreads: {error}", file=sys.stderr)
+        return USAGE
+    except DeadlockError as error:
+        print(f"microthreads: deadlock: {error}", file=sys.stderr)
+        return DEADLOCK
+    except KeyboardInterrupt:
+        print("microthreads: interrupted", file=sys.stderr)
+        return CTRL_C
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        traceback.print_exception(without_our_frames(error))
+        return FAILED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="microthreads",
+        description="Green threads in pure Python.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"microthreads {microthreads.__version__}, Python {sys.version.split()[0]}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_run(commands)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="an echo server, its clients, a ticker and a pipeline in one kernel",
+        description="Start an echo server and its clients in one kernel, beside a ticking task "
+        "and a pipeline of channels; check every byte; print what happened.",
+        epilog="example: python3 -m microthreads demo --clients 200 --size 4096",
+    )
+    demo.add_argument("--clients", type=_positive, default=500, help="at once (default 500)")
+    demo.add_argument("--messages", type=_positive, default=100, help="a client (default 100)")
+    demo.add_argument("--size", type=_positive, default=1024, help="of one, in bytes (1024)")
+    demo.add_argument("--poller", choices=["epoll", "poll", "select"], help="default: the best")
+    demo.set_defaults(action=_demo)
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run a script's main routine",
+        description="Run the routine `main` of a script, or the one that is named behind a colon. "
+        "It gets ARGS as strings, and sees them in sys.argv. The script's "
+        'if __name__ == "__main__" part is not run.',
+        epilog="example: python3 -m microthreads run program.py:start 8080",
+    )
+    run.add_argument("script", metavar="FILE.py[:ROUTINE]")
+    run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
+    run.set_defaults(action=_run)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _demo(options: argparse.Namespace) -> None:
+    try:
+        demo = Demo(options.clients, options.messages, options.size, options.poller)
+        demo.run()
+    except ValueError as error:  # a poller that this platform, or so many clients, cannot have
+        raise UsageError(error) from None
+
+
+def _run(options: argparse.Namespace) -> None:
+    path, routine = _split(options.script)
+    function = _load(path, routine, options.args)
+    try:
+        inspect.signature(function).bind(*options.args)
+    except TypeError as error:
+        raise UsageError(f"{routine}() of {path}: {error}") from None
+    main_routine = function(*options.args)
+    if not is_routine(main_routine):
+        raise UsageError(
+            f"{routine}() of {path} returned {main_routine!r}: it must be a generator (with a "
+            "yield in it) or an async def"
+        )
+    microthreads.run(main_routine)
+
+
+def _split(script: str) -> tuple[Path, str]:
+    path, colon, routine = script.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        path, routine = script, "main"
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file {path}")
+    return Path(path), routine or "main"
+
+
+def _load(path: Path, routine: str, args: list[str]) -> Callable[..., Any]:
+    """The function `routine` of the script at `path`, the script's body run."""
+    spec = importlib.util.spec_from_file_location("__script__", path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python script: its name must end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["__script__"] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    sys.argv = [str(path), *args]
+    spec.loader.exec_module(module)
+    function: Callable[..., Any] | None = getattr(module, routine, None)
+    if function is None or not callable(function):
+        names = [name for name, value in vars(module).items() if inspect.isgeneratorfunction(value)]
+        names += [n for n, value in vars(module).items() if inspect.iscoroutinefunction(value)]
+        known = f"; it has {', '.join(names)}" if names else ""
+        raise UsageError(f"{path} has no routine {routine}{known}")
+    return function
