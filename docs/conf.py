@@ -1,0 +1,84 @@
+"""How Sphinx builds this documentation.
+
+From the root of the project::
+
+    python -m sphinx -n -W -b html docs docs/_build/html
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # autodoc reads the code beside these pages, not an installed copy
+
+source = (ROOT / "microthreads" / "__init__.py").read_text(encoding="utf-8")
+found = re.search(r'^__version__ = "(.+)"$', source, re.MULTILINE)
+if found is None:
+    raise RuntimeError("microthreads/__init__.py says no __version__")
+
+project = "microthreads"
+author = "the microthreads authors"
+project_copyright = author
+version = release = found[1]
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"microthreads {release}"
+html_static_path = ["_static"]
+html_css_files = ["figures.css"]
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "friendly"
+pygments_dark_style = "monokai"
+
+myst_heading_anchors = 3
+
+default_role = "literal"  # docstrings put names between single backticks
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # "Attributes:" as a list of fields, since properties document themselves
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {"Routine": "Routine"}  # shorter than what it stands for
+python_maximum_signature_line_length = 76
+
+nitpick_ignore = [
+    # The protocol that `microthreads.observe.Observer` fulfils, which has the text.
+    ("py:class", "microthreads.kernel.kernel.Observer"),
+    # Aliases, which the text explains: a generator or coroutine object; a line of code.
+    ("py:class", "Routine"),
+    ("py:class", "Place"),
+    # concurrent.futures.Future, as Kernel.submit spells it.
+    ("py:class", "Future"),
+    # An alias of Any, and typeshed's names for "bytes-like", imported for checkers only.
+    ("py:class", "Address"),
+    ("py:class", "ReadableBuffer"),
+    ("py:class", "WriteableBuffer"),
+]
+nitpick_ignore_regex = [
+    # Type variables: they have no page of their own.
+    (r"py:class", r"(microthreads\..*\.)?[TD]"),
+    # The standard library: linking to it would need a network.
+    (r"py:class", r"(collections\.abc|concurrent\.futures|socket|traceback|types)\..*"),
+]
+
+
+def keep_first_sentence(app, what, name, obj, options, lines):
+    """Put an empty comment before the text of a property or an attribute.
+
+    Napoleon would read its first line, "Whether it ended: ...", as "type: text".
+    """
+    if what in {"property", "attribute", "data"}:
+        lines[:0] = ["..", ""]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", keep_first_sentence, priority=400)
