@@ -48,11 +48,16 @@ class Select(SystemCall[tuple[int, Any]]):
         armed = 0
         try:
             for call in self.calls:
+                if call.waiter is not None:
+                    raise ValueError(f"select() got {call!r} twice: make a second one")
                 call.waiter = self
-                call.arm(self)
+                try:
+                    call.arm(self)
+                except BaseException:
+                    call.waiter = None
+                    raise
                 armed += 1
         except BaseException:
-            self.calls[armed].waiter = None
             self._release(self.calls[:armed])
             raise
 
@@ -72,6 +77,8 @@ class Select(SystemCall[tuple[int, Any]]):
         self.wake(value if isinstance(value, Failure) else (index, value))
 
     def describe(self) -> Wait:
+        if len(self.calls) == 1:
+            return self.calls[0].describe()
         return Wait("select over", " | ".join(str(call) for call in self.calls))
 
 

@@ -20,12 +20,12 @@ __all__ = ["move_on_after", "shield", "timeout"]
 class _Limited(Scope):
     """A scope that is cancelled at a deadline."""
 
-    __slots__ = ("_deadline", "expired", "seconds")
+    __slots__ = ("_deadline", "_struck", "expired", "seconds")
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = check_seconds(seconds, type(self).__name__)
-        self.expired = False
+        self.expired = self._struck = False
         self._deadline = math.inf
 
     @property
@@ -41,18 +41,29 @@ class _Limited(Scope):
         if self.task is not None:
             timers = self.task.kernel.timers
             timers.cancel(self)
-            if deadline < math.inf:
+            if deadline <= self.task.kernel.now():
+                self.expire()
+            elif deadline < math.inf:
                 timers.add(deadline, self)
 
     def __enter__(self) -> Any:
         self.deadline = self.enter().kernel.now() + self.seconds
         return self
 
-    def _ended_by(self, error: BaseException | None) -> bool:
-        """Leave; was it this scope's own cancellation that ended the block?"""
+    def expire(self) -> None:
+        self._struck = True
+        self.cancel("its time is over")
+
+    def _end(self, error: BaseException | None) -> bool:
+        """Leave, and say whether `error` is this scope's own cancellation.
+
+        The block has expired also if it swallowed its `Cancelled`, but not if
+        none was ever raised: then what it waited for came first.
+        """
         self.leave()
-        self.expired = isinstance(error, Cancelled) and error.scope is self
-        return self.expired
+        own = isinstance(error, Cancelled) and error.scope is self
+        self.expired = self._struck and (own or (error is None and self.delivered))
+        return own
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.seconds})"
@@ -85,9 +96,11 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None:
-        if self._ended_by(error):
+    ) -> bool:
+        own = self._end(error)
+        if self.expired:
             raise TimeoutError(f"timed out after {self.seconds} s") from error
+        return own
 
 
 class move_on_after(_Limited):  # noqa: N801
@@ -114,7 +127,7 @@ class move_on_after(_Limited):  # noqa: N801
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        return self._ended_by(error)
+        return self._end(error)
 
 
 class shield(Scope):  # noqa: N801

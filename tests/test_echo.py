@@ -14,6 +14,7 @@ import contextlib
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import socket
@@ -303,6 +304,26 @@ def test_an_idle_connection_costs_less_than_4_kib_whatever_it_sent_before(serve)
         assert (server.rss() - before) / 3_000 < 4 * KIB
 
 
+def test_running_out_of_descriptors_is_one_line_and_goes_by(start):
+    server = start("-m", "examples.echo_server", "--port", 0)
+    room = 5
+    limit = max(server.descriptors()) + 1 + room
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(room + 3)]
+        for client in clients:
+            client.sendall(b"hello")
+        for client in clients[:room]:
+            assert client.recv(100) == b"hello"
+        until(lambda: "accepting pauses" in server.stderr())
+        for client in clients[:room]:
+            client.close()
+        for client in clients[room:]:
+            assert client.recv(100) == b"hello"
+    assert server.end() == 0
+    assert len(server.stderr().splitlines()) == 1
+
+
 # the end
 
 
@@ -374,8 +395,9 @@ def test_it_ends_while_thousands_are_connected(start, poller):
     server = start("-m", "examples.echo_server", "--port", 0, "--poller", poller)
     with contextlib.ExitStack() as stack:
         for _ in range(5_000):
-            stack.enter_context(server.connect())
-        until(lambda: len(server.descriptors()) > 5_000)
+            client = stack.enter_context(server.connect())
+        client.sendall(b"hello")  # the last one: once it is served, all are
+        assert client.recv(100) == b"hello"
         assert (server.end(), server.stderr()) == (0, "")
 
 

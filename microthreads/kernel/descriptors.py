@@ -20,6 +20,7 @@ Invariant: `poller.armed` counts the calls in the queues of its descriptors.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from microthreads.errors import BusyError, ClosedError
@@ -77,15 +78,15 @@ class Descriptor:
 
     def detach(self) -> None:
         """Stop watching it; those who wait get `ClosedError` at once. A plain call."""
-        poller, fd = self.poller, self.fd
+        poller = self.poller
+        waiting = [(call, str(call)) for call in (*self.reading, *self.writing)]
         if poller is not None:
             poller.forget(self)
         self.fd = -1
-        for side in (self.reading, self.writing):
-            while side.first is not None:
-                call = side.first
+        for call, text in waiting:
+            if call.waiter is not None:  # a select may wait on both sides
                 call.disarm(call.waiter)
-                call.fail(ClosedError(f"descriptor {fd} was closed while {call} waited"))
+                call.fail(ClosedError(f"closed under a task that waits to {text}"))
 
     def fileno(self) -> int:
         """The descriptor number, or -1 after `detach`."""
@@ -99,9 +100,17 @@ def _number_of(file: Any) -> int:
     number = file if isinstance(file, int) else getattr(file, "fileno", lambda: None)()
     if not isinstance(number, int):
         raise TypeError(f"a file or descriptor number is needed, got {file!r}")
-    if number < 0:
+    if number < 0 or (isinstance(file, int) and not _is_open(number)):
         raise ValueError(f"{file!r} is closed")
     return number
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 class DescriptorCall(SystemCall[Any]):
@@ -127,7 +136,7 @@ class DescriptorCall(SystemCall[Any]):
     def attempt(self, task: Task[Any]) -> Any:
         side = self.side
         if self.descriptor.fd < 0:
-            raise ClosedError(f"cannot {self}: it has been closed")
+            raise ClosedError(f"cannot {self}")
         if side.ready:
             try:
                 return self.perform(task)
@@ -148,6 +157,7 @@ class DescriptorCall(SystemCall[Any]):
         except BaseException:
             side.remove(self)
             poller.armed -= 1
+            side.ready = True  # for nobody will ever report that it is
             raise
 
     def disarm(self, waiter: Waiter) -> None:

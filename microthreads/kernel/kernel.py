@@ -52,8 +52,8 @@ from microthreads.kernel.routines import (
     is_fresh,
     is_routine,
     is_unstarted,
-    place_of_caller,
     used_up,
+    without_await,
     without_our_frames,
 )
 from microthreads.kernel.scopes import reaching
@@ -117,6 +117,8 @@ class Core:
         self.tasks: dict[Routine[Any], Task[Any]] = {}  # all that are not done
         self.live = 0  # how many of them are not daemons
         self.timers = Timers()
+        self.hurry = False  # to poll before anything else is resumed
+        self.shields_broken = False  # whether shields have had their time
         self.outside = 0  # how much work elsewhere may still wake a task
         self.switches = 0  # how many resumes there have been
         self.ids = count(1)
@@ -139,7 +141,7 @@ class Core:
         """
         observers, policy, trap, end = self._observers, self.policy, self._trap, self._exit
         left = RESUMES_PER_POLL
-        while (ready := self.ready) and left > 0:
+        while (ready := self.ready) and left > 0 and not self.hurry:
             if policy is None:
                 self.ready, batch = [], ready
             else:
@@ -229,6 +231,8 @@ class Core:
     def _call(self, task: Task[Any], routine: Any) -> None:
         """`task` yielded a routine: run it, on the task's own stack of callers."""
         if not is_routine(routine):
+            if callable(routine):
+                check_routine(routine, "yield")
             raise TypeError(f"{task} yielded {routine!r}, which is no system call, task or routine")
         if routine in self.tasks or not is_fresh(routine):
             self._check_usable(routine, "run")
@@ -260,6 +264,7 @@ class Core:
 
     def _poll(self, block: bool = True) -> None:
         """Wake the tasks whose calls can go on; wait for one if no task is ready."""
+        self.hurry = False
         deadline = self.timers.next_deadline()
         seconds: float | None = 0.0
         hopeless = False
@@ -306,16 +311,6 @@ class Core:
 
     # 7. Spawn, cancel, exit
 
-    def spawn(
-        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
-    ) -> Task[T]:
-        """Start a task, from outside the kernel or before `run`. A plain call.
-
-        Like the system call `spawn`; see there.
-        """
-        check_routine(routine, "spawn")
-        return self.start(routine, name, daemon, self.current, place_of_caller())
-
     def start(
         self,
         routine: Routine[T],
@@ -360,10 +355,11 @@ class Core:
         del self.tasks[task.routine]
         if not task.daemon:
             self.live -= 1
-        task.routine = task.parent = task.scope = None
+        task.routine = task._parent = task.scope = None
         task.value = outcome
         joiners = task.joiners
         if isinstance(outcome, Failure):
+            without_await(outcome.traceback)
             self._failed(task, outcome.error, joined=bool(joiners))
         while joiners:
             joiners.popleft().wake(outcome)

@@ -12,7 +12,8 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from gc import get_referents
-from types import CodeType, CoroutineType, FrameType, GeneratorType
+from inspect import isasyncgenfunction
+from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, TypeAlias, TypeVar
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -37,7 +38,7 @@ def shown(place: Place | None) -> str:
         return "an unknown place"
     code, reached = place
     lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
-    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_qualname}"
+    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_name}"
 
 
 def is_routine(thing: Any) -> bool:
@@ -56,6 +57,11 @@ def check_routine(thing: Any, verb: str) -> None:
         raise TypeError(
             f"{verb}() needs a generator or coroutine, and an async generator is neither: "
             "iterate over it in an async def, and give that"
+        )
+    if isasyncgenfunction(thing):
+        raise TypeError(
+            f"{verb}() got {thing.__name__}, which has a yield in an async def: that makes it "
+            "an async generator; await system calls there instead"
         )
     if callable(thing):
         name = getattr(thing, "__name__", "main")
@@ -118,9 +124,26 @@ def frames_of(routine: Any) -> Iterator[FrameType]:
         routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")
 
 
+def is_ours(code: CodeType) -> bool:
+    """Whether `code` is this package's own."""
+    return code.co_filename.startswith(PACKAGE)
+
+
 def without_our_frames(error: BaseException) -> BaseException:
-    """`error` with the frames of this package taken off the top of its traceback."""
+    """`error` without the frames of this package at the top of its traceback.
+
+    There stand the run loop and the call's attempt.
+    """
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+    while trace is not None and is_ours(trace.tb_frame.f_code):
         trace = trace.tb_next
     return error.with_traceback(trace)
+
+
+def without_await(trace: TracebackType | None) -> None:
+    """Take the `__await__` of a system call, if an await ended there, off the bottom."""
+    while trace is not None and trace.tb_next is not None:
+        code = trace.tb_next.tb_frame.f_code
+        if trace.tb_next.tb_next is None and code.co_name == "__await__" and is_ours(code):
+            trace.tb_next = None
+        trace = trace.tb_next

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 class Scope:
     """A `with` block of one task that can be cancelled by itself."""
 
-    __slots__ = ("cancel_requested", "outer", "reason", "shielding", "task", "timer")
+    __slots__ = ("cancel_requested", "delivered", "outer", "reason", "shielding", "task", "timer")
 
     def __init__(self) -> None:
         self.task: Task[Any] | None = None
         self.outer: Scope | None = None
         self.cancel_requested = False
+        self.delivered = False  # whether a yield has raised because of it
         self.shielding = False
         self.reason: Any = None
         self.timer: int | None = None
@@ -50,10 +51,12 @@ class Scope:
     def leave(self) -> None:
         """Stop being a scope; only the innermost one of the running task can."""
         task = self.task
-        if task is None or task.scope is not self:
+        if task is None or task.routine is None:
+            return  # a task that was abandoned, and whose generator is being collected
+        if task.scope is not self or task.kernel.current is not task:
             raise RuntimeError(
-                f"{self} is not the innermost scope of the task that entered it: "
-                "leave scopes in the opposite order of entering them, in the same task"
+                f"{self} was entered by {task}, and is not its innermost scope: leave scopes "
+                "in the task that entered them, in the opposite order"
             )
         task.kernel.timers.cancel(self)
         task.scope = self.outer
@@ -69,6 +72,7 @@ class Scope:
 
     def interruption(self, call: Any) -> BaseException:
         """The error to raise at a yield of `call` that this scope has cancelled."""
+        self.delivered = True
         return Cancelled(self, self.reason, call)
 
     def held_back(self) -> None:
@@ -94,7 +98,7 @@ def reaching(task: Task[Any]) -> Any:
             return _hold_back(shield, found)
         if scope.cancel_requested:
             found = scope
-        if scope.shielding and shield is None:
+        if scope.shielding and shield is None and not task.kernel.shields_broken:
             shield = scope
         scope = scope.outer
     if not task.cancel_requested:

@@ -46,13 +46,12 @@ class Task(Generic[T]):
         id: A number, 1 for the first task of its kernel.
         name: What reports call it; by default the routine's name.
         daemon: Whether `run` may end without waiting for it.
-        parent: The task that spawned it, until either of them is done.
         waiting_on: The system call it is parked on, or None.
-        spawned_at: The place of the `spawn`, as "file:line in function".
     """
 
     __slots__ = (
         "__weakref__",
+        "_parent",
         "_place",
         "callers",
         "cancel_requested",
@@ -62,7 +61,6 @@ class Task(Generic[T]):
         "joiners",
         "kernel",
         "name",
-        "parent",
         "reason",
         "routine",
         "scope",
@@ -82,9 +80,9 @@ class Task(Generic[T]):
         self.kernel = kernel
         self.id = next(kernel.ids)
         self.routine: Any = routine  # None when done; Any spares the run loop casts
-        self.name: str = name or routine.__qualname__  # type: ignore[union-attr]
+        self.name: str = name or routine.__name__  # type: ignore[union-attr]
         self.daemon = daemon
-        self.parent = parent
+        self._parent = parent
         self._place = place
         self.callers: list[Routine[Any]] | None = None
         self.value: Any = None
@@ -110,8 +108,14 @@ class Task(Generic[T]):
         return self.routine is None
 
     @property
+    def parent(self) -> Task[Any] | None:
+        """The task that spawned it, until either of them is done."""
+        parent = self._parent
+        return None if parent is None or parent.done else parent
+
+    @property
     def spawned_at(self) -> str:
-        """Where it was spawned, as "file:line in function"."""
+        """Where it was spawned, as ``file:line in function``."""
         return shown(self._place)
 
     def result(self) -> T:
@@ -189,11 +193,12 @@ class Task(Generic[T]):
         It reaches through yielded routines, `yield from` and `await`. A task
         that is done has none.
         """
-        return [
-            FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+        frames = [
+            FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
             for routine in (*(self.callers or ()), self.routine)
             for frame in frames_of(routine)
         ]
+        return frames[:-1] if frames and frames[-1].name == "__await__" else frames
 
     def __str__(self) -> str:
         return f"task #{self.id} {self.name}"
@@ -216,6 +221,8 @@ class Join(SystemCall[T]):
         if target.routine is None:
             outcome: T = target.value  # a Failure is raised by whoever gets it
             return outcome
+        if target.kernel is not task.kernel:
+            raise RuntimeError(f"{target} is a task of another kernel, which cannot be joined here")
         self._refuse_circle(task)
         return PENDING
 

@@ -54,3 +54,4 @@ def accept_loop(
             continue
         exhausted = False
         yield spawn(handler(connection))
+        del connection  # it is the handler's: nobody else keeps it open

@@ -15,11 +15,20 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EALREADY, EINPROGRESS, EISCONN
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import PENDING, Descriptor, DescriptorCall, SystemCall, Task, Wait
+from microthreads.kernel import (
+    PENDING,
+    Descriptor,
+    DescriptorCall,
+    SystemCall,
+    Task,
+    Wait,
+    Waiter,
+    running_kernel,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -28,6 +37,7 @@ __all__ = ["Socket", "listen"]
 
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
+ASK_AGAIN = 0.01  # seconds until a full listener is asked again
 ENOUGH = 65536  # as cheap to ask for as 4096, and spares calls on bulk data
 
 
@@ -46,14 +56,14 @@ class Socket:
     __slots__ = ("__weakref__", "descriptor", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
-        if not hasattr(sock, "recv_into"):
+        if not hasattr(sock, "setblocking"):
             raise TypeError(f"Socket() wraps a socket.socket, got {sock!r}")
         self.descriptor = Descriptor(sock, exclusive=sock.type == socket.SOCK_STREAM)
         sock.setblocking(False)
         self.sock = sock
 
     def recv(self, size: int = ENOUGH, flags: int = 0) -> SystemCall[bytes]:
-        """Receive up to `size` bytes; ``b""`` at the end of a stream.
+        """Receive up to `size` bytes (65,536); ``b""`` at the end of a stream.
 
         Raises:
             ClosedError: At the yield: the socket is closed.
@@ -136,14 +146,16 @@ class Socket:
         self.close()
 
     def __str__(self) -> str:
-        number = self.descriptor.fd
-        if number < 0:
+        if self.descriptor.fd < 0:
             return "a closed socket"
-        try:
-            ends = f"{_shown(self.getsockname())} to {_shown(self.getpeername())}"
-        except OSError:
-            ends = _shown(self.getsockname())
-        return f"socket {number} {ends}".rstrip()
+        text = f"socket {self.descriptor.fd}"
+        for word, ask in (("", self.sock.getsockname), ("to ", self.sock.getpeername)):
+            try:
+                address = ask()
+            except OSError:
+                break  # it has no such address, or was closed behind our back
+            text += f" {word}{_shown(address)}" if address else ""
+        return text
 
     def __repr__(self) -> str:
         return f"<Socket: {self}>"
@@ -183,8 +195,10 @@ class Recv(_SocketCall):
     def perform(self, task: Task[Any]) -> bytes:
         size = self.size
         data = self.socket.sock.recv(size, self.flags)
-        if len(data) < size:  # it is drained: the next recv can park at once
-            self.side.ready = self.descriptor.hung_up
+        descriptor = self.descriptor
+        if len(data) < size and descriptor.exclusive:
+            # A stream that is drained: the next recv can park at once.
+            self.side.ready = descriptor.hung_up
         return data
 
 
@@ -293,15 +307,47 @@ class SendAll(_Writing):
 
 
 class Connect(_SocketCall):
-    __slots__ = ("address",)
+    """Connect, by asking again until it is done.
+
+    A Unix socket whose listener's queue is full is told to try again, and
+    nothing ever reports that there is room: then a timer takes the poller's place.
+    """
+
+    __slots__ = ("address", "queue_full", "timer")
 
     def __init__(self, socket: Socket, address: Address) -> None:
         super().__init__(socket.descriptor, socket.descriptor.writing)
         self.socket = socket
         self.address = address
+        self.queue_full = False
+        self.timer: int | None = None
+
+    def arm(self, waiter: Waiter) -> None:
+        if self.queue_full:
+            kernel = waiter.task.kernel
+            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
+        else:
+            super().arm(waiter)
+
+    def disarm(self, waiter: Waiter) -> None:
+        if self.queue_full:
+            waiter.task.kernel.timers.cancel(self)
+        else:
+            super().disarm(waiter)
+
+    def expire(self) -> None:
+        waiter = self.waiter
+        self.retry()
+        if self.waiter is not None and waiter is not None:
+            self.arm(waiter)
 
     def perform(self, task: Task[Any]) -> Any:
+        if self.waiter is None:
+            self.queue_full = False
         number = self.socket.sock.connect_ex(self.address)
+        if number == EAGAIN:
+            self.queue_full = True
+            return PENDING
         if number in (EINPROGRESS, EALREADY):
             self.side.ready = False
             return PENDING
@@ -327,9 +373,12 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
     Raises:
         OSError: The address is in use, or not this machine's.
     """
-    place = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    network = getattr(running_kernel(), "network", None) or socket
+    place = network.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
     family, _, _, _, address = place[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = network.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

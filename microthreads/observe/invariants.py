@@ -10,8 +10,9 @@ checks:
 - the poller's count of armed calls is right, and it watches their descriptors;
 - `live` counts the tasks that are not daemons.
 
-The first three cost time in proportion to the number of tasks, so they are
-checked in full when the kernel is idle, and for the task concerned otherwise.
+Each transition checks the task concerned. All tasks are checked when the kernel
+is idle, unless fewer transitions than there are tasks went by since the last
+time: so the cost of a transition does not depend on how many tasks there are.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from microthreads.observe.observers import Observer
 
 class Invariants(Observer):
     """Raises `InvariantError`, which stops the kernel, when a rule is broken."""
+
+    def __init__(self) -> None:
+        self._transitions = 0
 
     def spawned(self, task: Task[Any]) -> None:
         self._require(task.state is State.READY, task, "was spawned, but is not ready")
@@ -50,7 +54,8 @@ class Invariants(Observer):
 
     def idle(self, seconds: float | None) -> None:
         kernel = running_kernel()
-        if kernel is not None:
+        if kernel is not None and self._transitions >= len(kernel.tasks):
+            self._transitions = 0
             self._check_all(kernel)
 
     def _check_all(self, kernel: Core) -> None:
@@ -67,18 +72,22 @@ class Invariants(Observer):
 
     def _check_armed(self, task: Task[Any]) -> None:
         for call in _leaves(task.waiting_on):
-            self._require(
-                call.waiter is not None and call.task is task, task, f"does not own {call}"
-            )
+            owned = call.waiter is not None and call.task is task
+            self._require(owned, task, "is not the one that its call is armed for")
             queue = getattr(call, "queue", None)
             if queue is not None:
-                times = sum(other is call for other in queue)
-                self._require(times == 1, task, f"stands {times} times in the queue of {call}")
+                before = queue.first if call.previous is None else call.previous.next
+                after = queue.last if call.next is None else call.next.previous
+                linked = before is call and after is call
+                self._require(linked, task, "is not in the queue that it waits in")
             if isinstance(call, DescriptorCall):
                 poller = task.kernel.poller
-                self._require(call.descriptor.poller is poller, task, f"is not watched for {call}")
+                self._require(
+                    call.descriptor.poller is poller, task, "waits for what is not watched"
+                )
 
     def _require(self, holds: bool, task: Task[Any], otherwise: str) -> None:
+        self._transitions += 1
         if not holds:
             raise InvariantError(f"{task} {otherwise}")
 

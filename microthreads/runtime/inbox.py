@@ -69,7 +69,7 @@ class Inbox(SystemCall[None]):
         for function, _ in self.posted:
             submission = getattr(function, "__self__", None)
             if isinstance(submission, Submission):
-                submission.fail(RuntimeError("the kernel was closed before this began"))
+                submission.refuse()
         self.posted.clear()
         self._near_end.close()
         self._far_end.close()
@@ -95,7 +95,9 @@ class Submission:
 
     def start(self) -> None:
         """Start the task; in the kernel's thread."""
-        name = getattr(self._routine, "__qualname__", None)
+        if self.future.cancelled():
+            return
+        name = getattr(self._routine, "__name__", None)
         task = self._kernel.start(self._relay(), name, False, None, self._place)
         self.future.add_done_callback(lambda future: self._cancelled(task))
 
@@ -112,6 +114,11 @@ class Submission:
         """Let the future fail, unless it has been cancelled."""
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
+
+    def refuse(self) -> None:
+        """Let the future fail: the kernel is closed, and the routine has not begun."""
+        self._routine.close()
+        self.fail(RuntimeError("the kernel was closed before this began"))
 
     def _cancelled(self, task: Task[Any]) -> None:
         if self.future.cancelled() and not self._kernel.closed:

@@ -56,6 +56,7 @@ class CtrlC:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         kernel = self._kernel
         kernel.interrupts += 1
+        kernel.hurry = True
         if kernel.interrupts == 1:
             kernel.inbox.post(kernel.interrupt, ())
         elif kernel.interrupts == 2:

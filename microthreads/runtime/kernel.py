@@ -12,6 +12,7 @@ Ctrl-C and `os.fork` have defined ends; other threads can post and submit.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -38,6 +39,9 @@ from microthreads.runtime.inbox import Inbox, Submission
 
 T = TypeVar("T")
 
+WITHOUT_SHIELDS = 1.0  # seconds that stragglers get after those that they had
+abandoned: list[Any] = []  # routines that would not end: kept, since collecting one closes it
+
 
 def refuse_nested(outer: Core) -> NoReturn:
     """Say that `outer` runs in this thread, and what to do instead."""
@@ -48,13 +52,17 @@ def refuse_nested(outer: Core) -> NoReturn:
 
 
 class Kernel(Core):
-    """A scheduler and what it depends on. `run` makes one; make your own to configure or embed it.
+    """A scheduler and what it depends on. `run` makes one; make your own to embed or keep it.
+
+    Use it as ``with Kernel() as kernel:``, or call `close`; it can run several
+    programs, one after the other.
 
     Args:
         clock: What tells the time; see `microthreads.sim.VirtualClock`.
         poller: "epoll", "poll" or "select", a poller, or an object like
             `selectors.BaseSelector`; by default the best of the platform.
-        network: Where sockets come from; by default the `socket` module.
+        network: Where `listen` has its sockets from: the `socket` module, or what
+            looks like it.
         policy: Which ready task runs next: given the ready queue, the index of
             one. By default the first, which is round robin.
         observers: Told of each transition; see `microthreads.observe.Observer`.
@@ -120,32 +128,67 @@ class Kernel(Core):
             raise self.ending
         return task.result()
 
+    def spawn(
+        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
+    ) -> Task[T]:
+        """Start a task, from outside the kernel or before `run`. A plain call.
+
+        Like the system call `spawn`; see there.
+
+        Raises:
+            TypeError: `routine` is not a routine.
+            RuntimeError: It has been started; or the kernel is closed.
+        """
+        check_routine(routine, "spawn")
+        self._check_open()
+        return self.start(routine, name, daemon, self.current, place_of_caller())
+
+    def _check_open(self) -> None:
+        if self.forked:
+            raise interrupts.forked_error()
+        if self.closed:
+            raise RuntimeError("this kernel is closed: make another one")
+
     def _enter(self) -> None:
         """Become the kernel of this thread."""
         outer = this_thread.kernel
         if outer is not None:
             refuse_nested(outer)
-        if self.forked:
-            raise interrupts.forked_error()
-        if self.closed:
-            raise RuntimeError("this kernel is closed: make another one")
+        self._check_open()
         this_thread.kernel = self
 
     def _drain(self) -> None:
-        """Cancel what is left, and give it `grace` seconds for its `finally` blocks."""
+        """Cancel what is left, and give it `grace` seconds for its `finally` blocks.
+
+        Those that need longer are named, and lose their shields; those that go
+        on even so are abandoned.
+        """
         reason = "run() is ending" if self.ending is None else type(self.ending).__name__
         for task in list(self.tasks.values()):
             task.cancel(reason)
-        alarm = Alarm()
-        self.timers.add(self.now() + self.grace, alarm)
-        # Real time counts as well: a virtual clock stands still while a task spins.
-        latest = time.monotonic() + self.grace
-        while self.tasks and not alarm.rung and time.monotonic() < latest:
-            self.turn()
-        self.timers.cancel(alarm)
+        self._turn_for(self.grace, reason)
         if self.tasks:
             reports.log_stragglers(self.snapshot(), self.grace)
-            self._abandon()
+            self.shields_broken = True
+            for task in list(self.tasks.values()):
+                self.recheck(task)
+            self._turn_for(WITHOUT_SHIELDS, reason)
+            self.shields_broken = False
+        self._abandon()
+
+    def _turn_for(self, seconds: float, reason: str) -> None:
+        """Let tasks end, for so long; cancel the new ones whose parent has ended."""
+        alarm = Alarm()
+        if seconds < math.inf:
+            self.timers.add(self.now() + seconds, alarm)
+        # Real time counts as well: a virtual clock stands still while a task spins.
+        latest = time.monotonic() + seconds
+        while self.tasks and not alarm.rung and time.monotonic() < latest:
+            self.turn()
+            for task in list(self.tasks.values()):
+                if task.parent is None:
+                    task.cancel(reason)
+        self.timers.cancel(alarm)
 
     def _abandon(self, error: BaseException | None = None) -> None:
         """Forget all tasks, as they are; a broken invariant gets their table."""
@@ -154,6 +197,9 @@ class Kernel(Core):
         for task in self.tasks.values():
             if task.waiting_on is not None and not self.forked:
                 task.waiting_on.disarm(task)
+            task.waiting_on = None
+            abandoned.append(task.routine)
+            task.routine = None
         self.tasks.clear()
         self.ready.clear()
         self.live = 0
@@ -181,7 +227,10 @@ class Kernel(Core):
             super().recheck(task)
 
     def interrupt(self) -> None:
-        """Do what the first Ctrl-C does: cancel the main task; `run` then raises."""
+        """Do what the first Ctrl-C does: cancel the main task; `run` then raises.
+
+        For the kernel's own thread; from elsewhere, ``kernel.post(kernel.interrupt)``.
+        """
         self.interrupts = max(self.interrupts, 1)
         if self.main is None or self.main.done:
             self.ending = KeyboardInterrupt()
@@ -197,8 +246,7 @@ class Kernel(Core):
         Raises:
             RuntimeError: The kernel is closed.
         """
-        if self.closed:
-            raise RuntimeError("this kernel is closed: nothing posted to it would ever run")
+        self._check_open()
         self.inbox.post(function, args)
 
     def submit(self, routine: Routine[T]) -> Future[T]:

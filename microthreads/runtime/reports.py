@@ -30,7 +30,7 @@ class TaskInfo:
         wait: What it waited for, or None if it was not parked.
         waits_on: `wait` in words.
         owner: The id of the task that owns what it waited on, or None.
-        place: The line of the program it stood at, as "file:line in function".
+        place: The line of the program it stood at, as ``file:line in function``.
         spawned_at: Where it was spawned, likewise.
         daemon: Whether it was a daemon.
         parent: The id of the task that spawned it, if that was alive, or None.
@@ -58,7 +58,8 @@ class Snapshot:
     Attributes:
         tasks: The tasks, by id.
         cycle: The tasks that wait for one another in a circle, or an empty
-            tuple; each is owned up to by the one before it.
+            tuple; each waits for something that the next one owns, and the
+            last for something of the first.
     """
 
     tasks: tuple[TaskInfo, ...]

@@ -1,0 +1,1 @@
+"""The same programs on operating system threads, to read side by side."""
