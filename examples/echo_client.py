@@ -178,7 +178,7 @@ def each(work: Work[T], items: Iterable[T], at_once: int) -> Generator[Any, Any,
 
     workers = []
     for _ in range(min(at_once, len(items))):
-        workers.append((yield spawn(worker())))  # noqa: PERF401  (no yield in comprehensions)
+        workers.append((yield spawn(worker())))
     for task in workers:
         yield join(task)
 

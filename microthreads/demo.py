@@ -78,8 +78,7 @@ class Demo:
         address = listener.getsockname()
         clients = []
         for number in range(self.clients):
-            client = yield spawn(self._client(number, address), name=f"client {number}")
-            clients.append(client)
+            clients.append((yield spawn(self._client(number, address), name=f"client {number}")))
         for client in clients:
             yield join(client)
         yield join(pipeline)

@@ -38,7 +38,7 @@ class Select(SystemCall[tuple[int, Any]]):
     def attempt(self, task: Task[Any]) -> Any:
         for index, call in enumerate(self.calls):
             if call.waiter is not None:
-                raise RuntimeError(f"{call!r} is armed already, for {call.task}")
+                call.refuse_second_waiter()
             value = call.attempt(task)
             if value is not PENDING:
                 return value if isinstance(value, Failure) else (index, value)

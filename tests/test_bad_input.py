@@ -8,6 +8,7 @@ import gc
 import math
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Generator
 from typing import Any
@@ -208,7 +209,21 @@ def finished_coroutine() -> Any:
 
 
 UNFIT = pytest.mark.parametrize(
-    "unfit", [started, finished, exhausted, finished_coroutine], ids=lambda f: f.__name__
+    "unfit",
+    [
+        started,
+        pytest.param(
+            finished,
+            marks=pytest.mark.skipif(
+                sys.version_info >= (3, 13),
+                reason="CPython 3.13 keeps what a generator that was closed unstarted refers to, "
+                "so telling costs 168 bytes a task; it counts as one that returned None",
+            ),
+        ),
+        exhausted,
+        finished_coroutine,
+    ],
+    ids=lambda f: f.__name__,
 )
 
 

@@ -171,8 +171,14 @@ def test_no_function_is_over_25_lines_but_the_run_loop(module: str) -> None:
             assert length <= 25, f"{module}.{node.name} has {length} lines"
 
 
+LONGER = {
+    "kernel.kernel": 410,  # the life of a system call, whole, with its manifesto
+    "runtime.kernel": 350,  # the public Kernel: a third of it is docstrings
+}
+
+
 @pytest.mark.parametrize("module", sorted(modules()))
-def test_every_module_says_what_it_is_for_and_has_under_400_lines(module: str) -> None:
+def test_every_module_says_what_it_is_for_and_has_under_300_lines(module: str) -> None:
     source = modules()[module].read_text()
     assert ast.get_docstring(ast.parse(source))
-    assert source.count("\n") < 400
+    assert source.count("\n") < LONGER.get(module, 300)

@@ -663,14 +663,23 @@ def test_the_traceback_of_a_failed_system_call_ends_at_the_yield(vrun: Any) -> N
 
 def test_the_traceback_of_a_failed_await_ends_at_the_await(vrun: Any) -> None:
     async def main() -> Any:
-        closed: Channel[int] = Channel()
-        closed.close()
+        task = await spawn(receiver(), name="receiver")
         try:
-            await closed.recv()
+            await task
         except microthreads.ClosedError as error:
             return frames(error), ours(error)
 
-    assert vrun(main()) == (["main"], [])
+    async def receiver() -> None:
+        closed: Channel[int] = Channel()
+        closed.close()
+        await closed.recv()
+
+    names, library = vrun(main())
+    assert (names[0], names[-1]) == ("main", "receiver")
+    # Where it is caught inside the task, the await's own frame is still there; it
+    # goes when the error leaves the task.
+    assert [name for name in names if name == "__await__"] == ["__await__"] * len(library)
+    assert len(library) <= 1
 
 
 def test_what_leaves_run_shows_the_users_frames_behind_the_call_of_run(vrun: Any) -> None:

@@ -100,12 +100,12 @@ def _number_of(file: Any) -> int:
     number = file if isinstance(file, int) else getattr(file, "fileno", lambda: None)()
     if not isinstance(number, int):
         raise TypeError(f"a file or descriptor number is needed, got {file!r}")
-    if number < 0 or (isinstance(file, int) and not _is_open(number)):
+    if number < 0 or (isinstance(file, int) and not is_open(number)):
         raise ValueError(f"{file!r} is closed")
     return number
 
 
-def _is_open(number: int) -> bool:
+def is_open(number: int) -> bool:
     try:
         os.fstat(number)
     except OSError:

@@ -214,22 +214,26 @@ class Core:
             elif isinstance(request, Task):
                 call = Join(request)
             else:
-                if request is not None:
-                    self._call(task, request)
+                self._call(task, request)
                 return True
             if call.waiter is not None:
-                raise RuntimeError(f"{call!r} is armed already, for {call.task}")
+                call.refuse_second_waiter()
             value = call.attempt(task)
             if value is PENDING:
                 self._park(task, call)
-                return False
-            task.value = value
         except BaseException as error:
-            task.value = Failure(without_our_frames(error))
-        return True
+            value = Failure(without_our_frames(error))
+        if value is not PENDING:
+            task.value = value
+            return True
+        for observer in self._observers:
+            observer.parked(task, call)
+        return False
 
     def _call(self, task: Task[Any], routine: Any) -> None:
         """`task` yielded a routine: run it, on the task's own stack of callers."""
+        if routine is None:
+            return  # a bare yield, seen by `_return`
         if not is_routine(routine):
             if callable(routine):
                 check_routine(routine, "yield")
@@ -257,8 +261,6 @@ class Core:
         except BaseException:
             call.waiter = task.waiting_on = None
             raise
-        for observer in self._observers:
-            observer.parked(task, call)
 
     # 5. Poll: I/O and timers
 
@@ -357,6 +359,9 @@ class Core:
             self.live -= 1
         task.routine = task._parent = task.scope = None
         task.value = outcome
+        if task.closing is not None:
+            task.closing.close()
+            task.closing = None
         joiners = task.joiners
         if isinstance(outcome, Failure):
             without_await(outcome.traceback)

@@ -21,13 +21,12 @@ reported in vain, which a server in steady state never sees.
 
 from __future__ import annotations
 
-import os
 import select
 import selectors
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from microthreads.kernel.descriptors import Descriptor, Side
+from microthreads.kernel.descriptors import Descriptor, Side, is_open
 from microthreads.kernel.syscalls import SystemCall
 
 FD_SETSIZE = 1024  # what select() is compiled with, on every system that CPython knows
@@ -205,8 +204,11 @@ class SelectorPoller:
         calls: list[SystemCall[Any]] = []
         try:
             events = self._selector.select(seconds)
-        except OSError:
-            return self._weed_out()
+        except (OSError, ValueError):
+            weeded_out = self._weed_out()
+            if weeded_out is None:
+                raise
+            return weeded_out
         for key, mask in events:
             descriptor = key.data
             interest = self._interest[key.fd]
@@ -221,19 +223,15 @@ class SelectorPoller:
             self._change(key.fd, interest, descriptor)
         return calls
 
-    def _weed_out(self) -> list[SystemCall[Any]]:
-        """A descriptor was closed behind our back: let its calls see that themselves."""
+    def _weed_out(self) -> list[SystemCall[Any]] | None:
+        """Files were closed behind our back: let their calls see that. None if none was."""
         calls: list[SystemCall[Any]] = []
-        for fd, descriptor in list(self._watched.items()):
-            try:
-                os.fstat(fd)
-            except OSError:
-                self.forget(descriptor)
-                _report(descriptor.reading, calls)
-                _report(descriptor.writing, calls)
-        if not calls:
-            raise RuntimeError(f"{self.name} failed, though all its descriptors are open")
-        return calls
+        closed = [each for each in self._watched.values() if not is_open(each.fd)]
+        for descriptor in closed:
+            self.forget(descriptor)
+            _report(descriptor.reading, calls)
+            _report(descriptor.writing, calls)
+        return calls if closed else None
 
     def close(self) -> None:
         self._selector.close()

@@ -24,7 +24,17 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Literal,
+    NoReturn,
+    Protocol,
+    TypeVar,
+)
 
 from microthreads.kernel.current import running_kernel
 
@@ -159,6 +169,10 @@ class SystemCall(Generic[T]):
         if value is not PENDING:
             self.disarm(waiter)
             waiter.woken(self, value)
+
+    def refuse_second_waiter(self) -> NoReturn:
+        """Say that one call cannot be waited for twice at the same time."""
+        raise RuntimeError(f"{self!r} is armed already, for {self.task}: make a second one")
 
     def __await__(self) -> Generator[Any, Any, T]:
         if running_kernel() is None:

@@ -47,6 +47,8 @@ class Task(Generic[T]):
         name: What reports call it; by default the routine's name.
         daemon: Whether `run` may end without waiting for it.
         waiting_on: The system call it is parked on, or None.
+        closing: What is closed when the task ends, even if it never began: a
+            connection, say. Anything with a `close()`, or None.
     """
 
     __slots__ = (
@@ -56,6 +58,7 @@ class Task(Generic[T]):
         "callers",
         "cancel_requested",
         "cancelled",
+        "closing",
         "daemon",
         "id",
         "joiners",
@@ -90,6 +93,7 @@ class Task(Generic[T]):
         self.joiners: WaitQueue | None = None
         self.scope: Scope | None = None
         self.cancelled: Any = None
+        self.closing: Any = None
         self.cancel_requested = False
         self.reason: Any = None
 
@@ -160,6 +164,20 @@ class Task(Generic[T]):
             self.reason = reason
             self.kernel.recheck(self)
 
+    def cancel_soon(self, reason: Any) -> None:
+        """Have its next yield raise, if no shield is up; for signal handlers.
+
+        Only sets what a yield looks at, so it can come at any moment. `recheck`
+        must follow, at a safe one.
+        """
+        self.cancel_requested = True
+        self.reason = reason
+        scope = self.scope
+        while scope is not None and not scope.shielding:
+            scope = scope.outer
+        if scope is None:
+            self.cancelled = self
+
     def interruption(self, call: Any) -> BaseException:
         """The error to raise at a yield of `call` when the task is cancelled."""
         return Cancelled(self, self.reason, call)
@@ -227,6 +245,8 @@ class Join(SystemCall[T]):
         return PENDING
 
     def _refuse_circle(self, task: Task[Any]) -> None:
+        if self.target is task:
+            raise RuntimeError(f"{task} joins itself: that could never end")
         path: list[Task[Any]] = [self.target]
         while path[-1] is not task:
             waiting_on = path[-1].waiting_on

@@ -2,25 +2,30 @@
 
 What a server must survive: a client that is gone before it was accepted, and
 running out of descriptors. The second is an episode: accepting pauses, one
-line is logged, and it goes on when descriptors are free again.
+line is logged, and it goes on when descriptors are free again. The episode is
+over when there were enough for two pauses; a server that is just full, where one
+connection ends and the next comes, logs once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
+import sys
 from collections.abc import Callable, Generator
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from types import coroutine
 from typing import Any
 
-from microthreads.calls import sleep, spawn
-from microthreads.kernel import Routine
+from microthreads.calls import sleep
+from microthreads.kernel import Routine, check_routine, current_task, now
 from microthreads.net.sockets import Socket
 
 logger = logging.getLogger("microthreads")
 
 EXHAUSTED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
 PAUSE = 0.1  # seconds between two looks whether descriptors are free again
+EPISODE = 2 * PAUSE  # without want of descriptors, after which it is over
 
 
 @coroutine
@@ -29,16 +34,20 @@ def accept_loop(
 ) -> Generator[Any, Any, None]:
     """Accept connections until cancelled, and run each in a task of its own.
 
+    A connection is closed when its task ends, in whatever way.
+
     Args:
         listener: A listening socket, as `listen` returns.
         handler: Called with the `Socket` of each connection; returns the
-            routine that serves it, and closes it: ``with connection: ...``.
+            routine that serves it.
 
     Raises:
         ClosedError: The listener was closed.
         OSError: Accepting failed for a reason that will not pass.
     """
-    exhausted = False
+    frame = sys._getframe()
+    kernel, place = current_task().kernel, (frame.f_code, frame.f_lasti)
+    quiet_until = -math.inf  # the end of the episode
     while True:
         try:
             connection, _ = yield listener.accept()
@@ -47,11 +56,15 @@ def accept_loop(
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
-            if not exhausted:
+            if now() >= quiet_until:
                 logger.warning("%s: %s; accepting pauses", listener, error.strerror)
-            exhausted = True
+            quiet_until = now() + EPISODE
             yield sleep(PAUSE)
-            continue
-        exhausted = False
-        yield spawn(handler(connection))
-        del connection  # it is the handler's: nobody else keeps it open
+        else:
+            # No yield here: between the accept and the task that closes the
+            # connection there must be no cancel point.
+            routine = handler(connection)
+            check_routine(routine, "accept_loop")
+            task = kernel.start(routine, None, False, current_task(), place)
+            task.closing = connection
+            del connection, routine, task  # the loop must not keep the last one alive

@@ -15,20 +15,12 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import (
-    PENDING,
-    Descriptor,
-    DescriptorCall,
-    SystemCall,
-    Task,
-    Wait,
-    Waiter,
-    running_kernel,
-)
+from microthreads.kernel import Descriptor, SystemCall, running_kernel
+from microthreads.net import socketcalls as calls
+from microthreads.net.socketcalls import shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -37,7 +29,6 @@ __all__ = ["Socket", "listen"]
 
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
-ASK_AGAIN = 0.01  # seconds until a full listener is asked again
 ENOUGH = 65536  # as cheap to ask for as 4096, and spares calls on bulk data
 
 
@@ -70,19 +61,19 @@ class Socket:
             BusyError: At the yield: another task is waiting to receive.
             OSError: At the yield: what the operating system reports.
         """
-        return Recv(self, size, flags)
+        return calls.Recv(self, size, flags)
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> SystemCall[int]:
         """Receive into `buffer` (`size` bytes at most; 0: all of it); the number of bytes."""
-        return RecvInto(self, buffer, size, flags)
+        return calls.RecvInto(self, buffer, size, flags)
 
     def recvfrom(self, size: int = ENOUGH, flags: int = 0) -> SystemCall[tuple[bytes, Address]]:
         """Receive a datagram of up to `size` bytes, and the address it came from."""
-        return RecvFrom(self, size, flags)
+        return calls.RecvFrom(self, size, flags)
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> SystemCall[int]:
         """Send some of `data`, as much as there is room for; the number of bytes."""
-        return Send(self, data, flags)
+        return calls.Send(self, data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> SystemCall[None]:
         """Send all of `data`, waiting for room as often as need be.
@@ -90,15 +81,15 @@ class Socket:
         The only call that takes effect in parts: when it is cancelled, the
         `bytes_sent` of the `Cancelled` says how much went out.
         """
-        return SendAll(self, data, flags)
+        return calls.SendAll(self, data, flags)
 
     def sendto(self, data: ReadableBuffer, address: Address, flags: int = 0) -> SystemCall[int]:
         """Send a datagram to `address`; the number of bytes."""
-        return SendTo(self, data, address, flags)
+        return calls.SendTo(self, data, address, flags)
 
     def accept(self) -> SystemCall[tuple[Socket, Address]]:
         """Accept a connection: its `Socket`, and the address of the peer."""
-        return Accept(self)
+        return calls.Accept(self)
 
     def connect(self, address: Address) -> SystemCall[None]:
         """Connect to `address`, best a numeric one: a name is looked up in place, which blocks.
@@ -106,7 +97,7 @@ class Socket:
         Given up on the way (by a timeout, or in a select), it goes on in the
         background; connect again to go on waiting, or close the socket.
         """
-        return Connect(self, address)
+        return calls.Connect(self, address)
 
     def readable(self) -> SystemCall[None]:
         """Wait until receiving (or accepting) would not block."""
@@ -131,6 +122,14 @@ class Socket:
         """The descriptor number; -1 when closed."""
         return self.sock.fileno()
 
+    def getsockopt(self, *arguments: Any) -> Any:
+        """An option, as the standard library's `getsockopt` has it. A plain call."""
+        return self.sock.getsockopt(*arguments)
+
+    def setsockopt(self, *arguments: Any) -> None:
+        """Set an option, as the standard library's `setsockopt` does. A plain call."""
+        self.sock.setsockopt(*arguments)
+
     def getsockname(self) -> Address:
         """Its own address."""
         return self.sock.getsockname()
@@ -146,7 +145,7 @@ class Socket:
         self.close()
 
     def __str__(self) -> str:
-        if self.descriptor.fd < 0:
+        if self.fileno() < 0:
             return "a closed socket"
         text = f"socket {self.descriptor.fd}"
         for word, ask in (("", self.sock.getsockname), ("to ", self.sock.getpeername)):
@@ -154,211 +153,11 @@ class Socket:
                 address = ask()
             except OSError:
                 break  # it has no such address, or was closed behind our back
-            text += f" {word}{_shown(address)}" if address else ""
+            text += f" {word}{shown(address)}" if address else ""
         return text
 
     def __repr__(self) -> str:
         return f"<Socket: {self}>"
-
-
-def _shown(address: Address) -> str:
-    if isinstance(address, tuple):
-        host, port = address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return os.fsdecode(address) if isinstance(address, bytes) else str(address)
-
-
-class _SocketCall(DescriptorCall):
-    """A call on a socket, with the flags that the operating system takes."""
-
-    __slots__ = ("flags", "socket")
-    verb = ""
-    flags: int
-    socket: Socket
-
-    def describe(self) -> Wait:
-        return Wait(self.verb, self.socket)
-
-
-class Recv(_SocketCall):
-    __slots__ = ("size",)
-    verb = "recv on"
-
-    def __init__(self, socket: Socket, size: int, flags: int) -> None:
-        self.waiter = None
-        self.socket = socket
-        self.descriptor = descriptor = socket.descriptor
-        self.side = descriptor.reading
-        self.size = size
-        self.flags = flags
-
-    def perform(self, task: Task[Any]) -> bytes:
-        size = self.size
-        data = self.socket.sock.recv(size, self.flags)
-        descriptor = self.descriptor
-        if len(data) < size and descriptor.exclusive:
-            # A stream that is drained: the next recv can park at once.
-            self.side.ready = descriptor.hung_up
-        return data
-
-
-class RecvInto(_SocketCall):
-    __slots__ = ("buffer", "size")
-    verb = "recv_into on"
-
-    def __init__(self, socket: Socket, buffer: WriteableBuffer, size: int, flags: int) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.reading)
-        self.socket = socket
-        self.buffer = buffer
-        self.size = size
-        self.flags = flags
-
-    def perform(self, task: Task[Any]) -> int:
-        return self.socket.sock.recv_into(self.buffer, self.size, self.flags)
-
-
-class RecvFrom(_SocketCall):
-    __slots__ = ("size",)
-    verb = "recvfrom on"
-
-    def __init__(self, socket: Socket, size: int, flags: int) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.reading)
-        self.socket = socket
-        self.size = size
-        self.flags = flags
-
-    def perform(self, task: Task[Any]) -> tuple[bytes, Address]:
-        return self.socket.sock.recvfrom(self.size, self.flags)
-
-
-class Accept(_SocketCall):
-    __slots__ = ()
-    verb = "accept on"
-    shared = True
-
-    def __init__(self, socket: Socket) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.reading)
-        self.socket = socket
-
-    def perform(self, task: Task[Any]) -> tuple[Socket, Address]:
-        sock, address = self.socket.sock.accept()
-        return Socket(sock), address
-
-
-class _Writing(_SocketCall):
-    __slots__ = ("data",)
-
-    def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
-        self.waiter = None
-        self.socket = socket
-        self.descriptor = descriptor = socket.descriptor
-        self.side = descriptor.writing
-        self.data = data
-        self.flags = flags
-
-
-class Send(_Writing):
-    __slots__ = ()
-    verb = "send on"
-
-    def perform(self, task: Task[Any]) -> int:
-        return self.socket.sock.send(self.data, self.flags)
-
-
-class SendTo(_Writing):
-    __slots__ = ("address",)
-    verb = "sendto on"
-
-    def __init__(self, socket: Socket, data: ReadableBuffer, address: Address, flags: int) -> None:
-        super().__init__(socket, data, flags)
-        self.address = address
-
-    def perform(self, task: Task[Any]) -> int:
-        return self.socket.sock.sendto(self.data, self.flags, self.address)
-
-
-class SendAll(_Writing):
-    """Send all; `bytes_sent` says how far it came."""
-
-    __slots__ = ("bytes_sent",)
-    verb = "sendall on"
-    in_parts = "it takes effect in parts; use send(), which sends what there is room for"
-
-    def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
-        super().__init__(socket, data, flags)
-        self.bytes_sent = 0
-
-    def attempt(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.bytes_sent = 0
-        return super().attempt(task)
-
-    def perform(self, task: Task[Any]) -> Any:
-        data = self.data
-        if self.bytes_sent:
-            data = memoryview(data).cast("B")[self.bytes_sent :]
-        size = memoryview(data).nbytes if not isinstance(data, bytes) else len(data)
-        sent = self.socket.sock.send(data, self.flags)
-        self.bytes_sent += sent
-        if sent == size:
-            return None
-        self.side.ready = False  # there was room for a part: none is left
-        return PENDING
-
-
-class Connect(_SocketCall):
-    """Connect, by asking again until it is done.
-
-    A Unix socket whose listener's queue is full is told to try again, and
-    nothing ever reports that there is room: then a timer takes the poller's place.
-    """
-
-    __slots__ = ("address", "queue_full", "timer")
-
-    def __init__(self, socket: Socket, address: Address) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.writing)
-        self.socket = socket
-        self.address = address
-        self.queue_full = False
-        self.timer: int | None = None
-
-    def arm(self, waiter: Waiter) -> None:
-        if self.queue_full:
-            kernel = waiter.task.kernel
-            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
-        else:
-            super().arm(waiter)
-
-    def disarm(self, waiter: Waiter) -> None:
-        if self.queue_full:
-            waiter.task.kernel.timers.cancel(self)
-        else:
-            super().disarm(waiter)
-
-    def expire(self) -> None:
-        waiter = self.waiter
-        self.retry()
-        if self.waiter is not None and waiter is not None:
-            self.arm(waiter)
-
-    def perform(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.queue_full = False
-        number = self.socket.sock.connect_ex(self.address)
-        if number == EAGAIN:
-            self.queue_full = True
-            return PENDING
-        if number in (EINPROGRESS, EALREADY):
-            self.side.ready = False
-            return PENDING
-        if number not in (0, EISCONN):
-            raise OSError(
-                number, f"cannot connect to {_shown(self.address)}: {os.strerror(number)}"
-            )
-        return None
-
-    def describe(self) -> Wait:
-        return Wait("connect to", _shown(self.address))
 
 
 def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool = False) -> Socket:
@@ -371,13 +170,18 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
         reuse_port: Let several processes listen on the same port.
 
     Raises:
+        ValueError: `port` is not from 0 to 65535.
         OSError: The address is in use, or not this machine's.
     """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"listen() needs a port from 0 to 65535, got {port}")
     network = getattr(running_kernel(), "network", None) or socket
-    place = network.getaddrinfo(
-        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, _, _, _, address = place[0]
+    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
+    try:
+        found = network.getaddrinfo(host or None, port, type=kind, flags=flags)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"no address for {host}: {error.strerror}") from None
+    family, _, _, _, address = found[0]
     sock = network.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -388,7 +192,5 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise OSError(
-            error.errno, f"cannot listen on {_shown(address)}: {error.strerror}"
-        ) from None
+        raise OSError(error.errno, f"cannot listen on {shown(address)}: {error.strerror}") from None
     return Socket(sock)

@@ -63,7 +63,7 @@ class Invariants(Observer):
         for task in kernel.tasks.values():
             self._require(task.state is State.PARKED, task, "is not parked, yet the kernel is idle")
             self._check_armed(task)
-            armed += sum(isinstance(call, DescriptorCall) for call in _leaves(task.waiting_on))
+            armed += sum(_stands_at_a_descriptor(call) for call in _leaves(task.waiting_on))
         if kernel.poller.armed != armed:
             raise InvariantError(f"the poller counts {kernel.poller.armed} calls, not {armed}")
         live = sum(not task.daemon for task in kernel.tasks.values())
@@ -80,7 +80,7 @@ class Invariants(Observer):
                 after = queue.last if call.next is None else call.next.previous
                 linked = before is call and after is call
                 self._require(linked, task, "is not in the queue that it waits in")
-            if isinstance(call, DescriptorCall):
+            if isinstance(call, DescriptorCall) and queue is not None:
                 poller = task.kernel.poller
                 self._require(
                     call.descriptor.poller is poller, task, "waits for what is not watched"
@@ -90,6 +90,10 @@ class Invariants(Observer):
         self._transitions += 1
         if not holds:
             raise InvariantError(f"{task} {otherwise}")
+
+
+def _stands_at_a_descriptor(call: SystemCall[Any]) -> bool:
+    return isinstance(call, DescriptorCall) and getattr(call, "queue", None) is not None
 
 
 def _leaves(call: Any) -> Iterator[SystemCall[Any]]:

@@ -1,6 +1,6 @@
 """Ctrl-C and fork: what comes upon a kernel from the operating system.
 
-Ctrl-C. The handler only counts and rings the inbox; the kernel acts between
+Ctrl-C. The handler only sets flags and rings the inbox; the kernel acts between
 two rounds. The first cancels the main task, so that `finally` blocks run. The
 second prints the task table, from the handler itself, since a task that never
 yields may be the reason for it. The third stops at once.
@@ -58,6 +58,8 @@ class CtrlC:
         kernel.interrupts += 1
         kernel.hurry = True
         if kernel.interrupts == 1:
+            if kernel.main is not None:
+                kernel.main.cancel_soon("Ctrl-C")
             kernel.inbox.post(kernel.interrupt, ())
         elif kernel.interrupts == 2:
             table = f"\n{kernel.snapshot()}\nCtrl-C once more stops at once\n"

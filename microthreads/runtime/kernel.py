@@ -236,6 +236,7 @@ class Kernel(Core):
             self.ending = KeyboardInterrupt()
         else:
             self.main.cancel("Ctrl-C")
+            self.recheck(self.main)
 
     def post(self, function: Callable[..., Any], *args: Any) -> None:
         """Have the kernel call ``function(*args)`` soon, between two steps of its tasks.

@@ -1,0 +1,219 @@
+"""The system calls of a socket: one class each, request and behaviour together.
+
+Each performs the operation of the standard library's socket once; what waiting
+means, and the memory of whether the operation may succeed, is `DescriptorCall`
+(kernel/descriptors.py).
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
+from typing import TYPE_CHECKING, Any
+
+from microthreads.kernel import PENDING, DescriptorCall, Task, Wait, Waiter
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from microthreads.net.sockets import Address, Socket
+
+ASK_AGAIN = 0.01  # seconds until a full listener is asked again
+
+
+def shown(address: Address) -> str:
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return os.fsdecode(address) if isinstance(address, bytes) else str(address)
+
+
+class _SocketCall(DescriptorCall):
+    """A call on a socket, with the flags that the operating system takes."""
+
+    __slots__ = ("flags", "socket")
+    verb = ""
+    flags: int
+    socket: Socket
+
+    def describe(self) -> Wait:
+        return Wait(self.verb, self.socket)
+
+
+class Recv(_SocketCall):
+    __slots__ = ("size",)
+    verb = "recv on"
+
+    def __init__(self, socket: Socket, size: int, flags: int) -> None:
+        self.waiter = None
+        self.socket = socket
+        self.descriptor = descriptor = socket.descriptor
+        self.side = descriptor.reading
+        self.size = size
+        self.flags = flags
+
+    def perform(self, task: Task[Any]) -> bytes:
+        size = self.size
+        data = self.socket.sock.recv(size, self.flags)
+        descriptor = self.descriptor
+        if len(data) < size and descriptor.exclusive:
+            # A stream that is drained: the next recv can park at once.
+            self.side.ready = descriptor.hung_up
+        return data
+
+
+class RecvInto(_SocketCall):
+    __slots__ = ("buffer", "size")
+    verb = "recv_into on"
+
+    def __init__(self, socket: Socket, buffer: WriteableBuffer, size: int, flags: int) -> None:
+        super().__init__(socket.descriptor, socket.descriptor.reading)
+        self.socket = socket
+        self.buffer = buffer
+        self.size = size
+        self.flags = flags
+
+    def perform(self, task: Task[Any]) -> int:
+        return self.socket.sock.recv_into(self.buffer, self.size, self.flags)
+
+
+class RecvFrom(_SocketCall):
+    __slots__ = ("size",)
+    verb = "recvfrom on"
+
+    def __init__(self, socket: Socket, size: int, flags: int) -> None:
+        super().__init__(socket.descriptor, socket.descriptor.reading)
+        self.socket = socket
+        self.size = size
+        self.flags = flags
+
+    def perform(self, task: Task[Any]) -> tuple[bytes, Address]:
+        return self.socket.sock.recvfrom(self.size, self.flags)
+
+
+class Accept(_SocketCall):
+    __slots__ = ()
+    verb = "accept on"
+    shared = True
+
+    def __init__(self, socket: Socket) -> None:
+        super().__init__(socket.descriptor, socket.descriptor.reading)
+        self.socket = socket
+
+    def perform(self, task: Task[Any]) -> tuple[Socket, Address]:
+        sock, address = self.socket.sock.accept()
+        return type(self.socket)(sock), address
+
+
+class _Writing(_SocketCall):
+    __slots__ = ("data",)
+
+    def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
+        self.waiter = None
+        self.socket = socket
+        self.descriptor = descriptor = socket.descriptor
+        self.side = descriptor.writing
+        self.data = data
+        self.flags = flags
+
+
+class Send(_Writing):
+    __slots__ = ()
+    verb = "send on"
+
+    def perform(self, task: Task[Any]) -> int:
+        return self.socket.sock.send(self.data, self.flags)
+
+
+class SendTo(_Writing):
+    __slots__ = ("address",)
+    verb = "sendto on"
+
+    def __init__(self, socket: Socket, data: ReadableBuffer, address: Address, flags: int) -> None:
+        super().__init__(socket, data, flags)
+        self.address = address
+
+    def perform(self, task: Task[Any]) -> int:
+        return self.socket.sock.sendto(self.data, self.flags, self.address)
+
+
+class SendAll(_Writing):
+    """Send all; `bytes_sent` says how far it came."""
+
+    __slots__ = ("bytes_sent",)
+    verb = "sendall on"
+    in_parts = "it takes effect in parts; use send(), which sends what there is room for"
+
+    def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
+        super().__init__(socket, data, flags)
+        self.bytes_sent = 0
+
+    def attempt(self, task: Task[Any]) -> Any:
+        if self.waiter is None:
+            self.bytes_sent = 0
+        return super().attempt(task)
+
+    def perform(self, task: Task[Any]) -> Any:
+        data = self.data
+        if self.bytes_sent:
+            data = memoryview(data).cast("B")[self.bytes_sent :]
+        size = memoryview(data).nbytes if not isinstance(data, bytes) else len(data)
+        sent = self.socket.sock.send(data, self.flags)
+        self.bytes_sent += sent
+        if sent == size:
+            return None
+        self.side.ready = False  # there was room for a part: none is left
+        return PENDING
+
+
+class Connect(_SocketCall):
+    """Connect, by asking again until it is done.
+
+    A Unix socket whose listener's queue is full is told to try again, and
+    nothing ever reports that there is room: then a timer takes the poller's place.
+    """
+
+    __slots__ = ("address", "queue_full", "timer")
+
+    def __init__(self, socket: Socket, address: Address) -> None:
+        super().__init__(socket.descriptor, socket.descriptor.writing)
+        self.socket = socket
+        self.address = address
+        self.queue_full = False
+        self.timer: int | None = None
+
+    def arm(self, waiter: Waiter) -> None:
+        if self.queue_full:
+            kernel = waiter.task.kernel
+            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
+        else:
+            super().arm(waiter)
+
+    def disarm(self, waiter: Waiter) -> None:
+        if self.queue_full:
+            waiter.task.kernel.timers.cancel(self)
+        else:
+            super().disarm(waiter)
+
+    def expire(self) -> None:
+        waiter = self.waiter
+        self.retry()
+        if self.waiter is not None and waiter is not None:
+            self.arm(waiter)
+
+    def perform(self, task: Task[Any]) -> Any:
+        if self.waiter is None:
+            self.queue_full = False
+        number = self.socket.sock.connect_ex(self.address)
+        if number == EAGAIN:
+            self.queue_full = True
+            return PENDING
+        if number in (EINPROGRESS, EALREADY):
+            self.side.ready = False
+            return PENDING
+        if number not in (0, EISCONN):
+            raise OSError(number, f"cannot connect to {shown(self.address)}: {os.strerror(number)}")
+        return None
+
+    def describe(self) -> Wait:
+        return Wait("connect to", shown(self.address))
