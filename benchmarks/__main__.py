@@ -5,8 +5,7 @@ are noisy. Every figure is CPU time an operation, or memory a connection, so it
 can be compared on a machine that does other things as well.
 
 The last columns hold the figures of the prototype that this project began
-with. Its machine was another, so they are scaled by how asyncio does on this
-one against how it did there.
+with, taken on a machine like the one of the README's table.
 """
 
 from __future__ import annotations
@@ -23,14 +22,6 @@ from statistics import median
 
 from benchmarks import echoing, switching
 
-PROTOTYPE_ASYNCIO = {
-    "bare yield": 831,
-    "spawn + join": 3720,
-    "channel hop": 2520,
-    "sleep, 100,000 at once": 13800,
-    "echo, server CPU (us)": 10.4,
-    "idle connection (KiB)": 6.5,
-}
 PROTOTYPE = {name: work[2] for name, work in switching.WORK.items()} | {
     "echo, server CPU (us)": 6.4,
     "idle connection (KiB)": 1.0,
@@ -79,7 +70,7 @@ def interleaved(row: dict[str, Callable[[], float]], rounds: int) -> dict[str, f
 def show(name: str, row: dict[str, float]) -> None:
     """One line of the table."""
     ours, theirs = row["microthreads"], row["asyncio"]
-    expected = PROTOTYPE[name] * theirs / PROTOTYPE_ASYNCIO[name]
+    expected = PROTOTYPE[name]
     cells = [f"{row[column]:,.1f}" if column in row else "-" for column in COLUMNS]
     print(
         f"{name:<24}"

@@ -58,7 +58,7 @@ def our_spawn_join() -> int:
 
 
 def our_hop() -> int:
-    channel: Channel[int] = Channel(100)
+    channel: Channel[int] = Channel(1)
 
     def producer() -> Routine:
         for number in range(HOPS):
@@ -104,7 +104,7 @@ async def their_spawn_join() -> int:
 
 
 async def their_hop() -> int:
-    queue: asyncio.Queue[int] = asyncio.Queue(100)
+    queue: asyncio.Queue[int] = asyncio.Queue(1)
 
     async def producer() -> None:
         for number in range(HOPS):

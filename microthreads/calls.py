@@ -6,12 +6,13 @@ Each call is one class, request and behaviour together.
 from __future__ import annotations
 
 import math
-import sys
+from sys import _getframe
 from types import GeneratorType
 from typing import Any, Literal, TypeVar
 
 from microthreads.kernel import (
     PENDING,
+    Core,
     Join,
     Pending,
     Place,
@@ -53,14 +54,15 @@ class Sleep(SystemCall[None]):
         return None if self.seconds == 0 else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        self._set_timer(waiter, waiter.task.kernel.now() + self.seconds)
+        kernel = waiter.task.kernel
+        self._set_timer(kernel, kernel.now() + self.seconds)
 
-    def _set_timer(self, waiter: Waiter, deadline: float) -> None:
+    def _set_timer(self, kernel: Core, deadline: float) -> None:
         self.deadline = deadline
         if deadline < math.inf:
-            waiter.task.kernel.timers.add(deadline, self)
+            kernel.timers.add(deadline, self)
         else:
-            waiter.task.kernel.outside += 1  # waiting for ever on purpose is no deadlock
+            kernel.outside += 1  # waiting for ever on purpose is no deadlock
 
     def disarm(self, waiter: Waiter) -> None:
         if self.deadline < math.inf:
@@ -88,7 +90,7 @@ class SleepUntil(Sleep):
         return None if self.deadline <= task.kernel.now() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        self._set_timer(waiter, self.deadline)
+        self._set_timer(waiter.task.kernel, self.deadline)
 
 
 class Spawn(SystemCall[Task[T]]):
@@ -158,7 +160,7 @@ def spawn(
     """
     if type(routine) is not GeneratorType:  # the common case needs no look
         check_routine(routine, "spawn")
-    frame = sys._getframe(1)
+    frame = _getframe(1)
     return Spawn(routine, name, daemon, (frame.f_code, frame.f_lasti))
 
 
