@@ -80,13 +80,11 @@ def is_fresh(routine: Any) -> bool:
 
     One that can start refers to its function as well, a finished one does not.
     """
-    if type(routine) is GeneratorType:
-        suspended = routine.gi_suspended
-    elif type(routine) is CoroutineType:
-        suspended = routine.cr_suspended
-    else:
-        return False
-    return not suspended and len(get_referents(routine)) > FINISHED
+    return (
+        type(routine) is GeneratorType
+        and not routine.gi_suspended
+        and len(get_referents(routine)) > FINISHED
+    )
 
 
 def used_up(routine: Any) -> str | None:
