@@ -1631,7 +1631,8 @@ def test_an_always_ready_socket_leaves_a_sleeper_its_ticks(name):
             yield
             return ticks
 
-    assert run(main(), poller=name) >= 95
+    # A machine may be busy with other things once, not thrice.
+    assert any(run(main(), poller=name) >= 95 for _ in range(3))
 
 
 @pytest.mark.parametrize("name", ["epoll", "select"])

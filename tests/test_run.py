@@ -10,6 +10,7 @@ import math
 import os
 import select as stdlib_select
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -1286,3 +1287,45 @@ def test_a_tick_serves_an_always_ready_task_without_blocking() -> None:
         for _ in range(10):
             kernel.tick()
     assert len(log) >= 10
+
+
+def test_signals_ring_the_kernel_while_it_runs_and_not_after() -> None:
+    """A signal that comes just before the poller blocks must not wait for the next event."""
+
+    def bell() -> int:
+        number = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(number)
+        return number
+
+    def main() -> Gen:
+        yield
+        return bell()
+
+    mine, other = socket.socketpair()
+    with mine, other:
+        mine.setblocking(False)
+        signal.set_wakeup_fd(mine.fileno())
+        try:
+            assert run(main()) not in (-1, mine.fileno())
+            assert bell() == mine.fileno()
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def test_a_signal_ends_a_poll_whose_python_handler_has_not_run_yet() -> None:
+    """The byte that the signal writes is what the poller sees, whoever handles the signal."""
+    log: list[str] = []
+
+    def main() -> Gen:
+        kernel = current_task().kernel
+        old = signal.signal(signal.SIGUSR1, lambda *_: log.append("handled"))
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+            ready = kernel.poller.probe(kernel.inbox.descriptor.fd, False)
+            yield sleep(0)
+        finally:
+            signal.signal(signal.SIGUSR1, old)
+        return ready
+
+    assert run(main()) is True
+    assert log == ["handled"]

@@ -43,6 +43,10 @@ class Inbox(SystemCall[None]):
         self.posted.append((function, args))
         self.ring()
 
+    def bell(self) -> int:
+        """The descriptor to write a byte to, to make the poller return."""
+        return self._far_end.fileno()
+
     def ring(self) -> None:
         """Make the poller return."""
         try:

@@ -29,18 +29,25 @@ if TYPE_CHECKING:
 STANDARD_ERROR = 2
 
 
-class CtrlC:
-    """Ctrl-C goes to `kernel` inside this block, where Python's own handler is in place."""
+class Signals:
+    """Inside this block signals reach `kernel`, and Ctrl-C cancels its main task.
+
+    Ctrl-C only where Python's own handler is in place. For all signals: a
+    handler written in Python runs between two bytecodes, and a signal that
+    comes just before the poller blocks would wait for the next event. So the
+    signal itself rings the inbox, through `signal.set_wakeup_fd`.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        self._in_main_thread = threading.current_thread() is threading.main_thread()
         self._installed = False
 
     def __enter__(self) -> None:
-        self._installed = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
+        if not self._in_main_thread:
+            return  # only the main thread gets signals
+        self._wakeup = signal.set_wakeup_fd(self._kernel.inbox.bell(), warn_on_full_buffer=False)
+        self._installed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self._installed:
             signal.signal(signal.SIGINT, self._handle)
 
@@ -52,6 +59,8 @@ class CtrlC:
     ) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._in_main_thread:
+            signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         kernel = self._kernel
@@ -101,6 +110,8 @@ kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()
 
 
 def _disown_all() -> None:
+    if this_thread.kernel is not None:
+        signal.set_wakeup_fd(-1)  # it was the parent's inbox
     this_thread.kernel = None
     for kernel in list(kernels):
         kernel.disown()

@@ -111,7 +111,7 @@ class Kernel(Core):
         check_routine(main, "run")
         self._enter()
         try:
-            with interrupts.CtrlC(self):
+            with interrupts.Signals(self):
                 self.ending, self.interrupts = None, 0
                 self.main = task = self.start(main, None, False, None, place or place_of_caller())
                 while self.live and self.ending is None:
