@@ -7,6 +7,7 @@ Exit codes: 0 all went well, 1 the program failed, 2 wrong usage, 3 deadlock,
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib.util
 import inspect
 import os
@@ -43,22 +44,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.action(options)
+        sys.stdout.flush()
     except UsageError as error:
-        print(f"microthreads: {error}", file=sys.stderr)
-        return USAGE
+        return _end(USAGE, str(error))
     except DeadlockError as error:
-        print(f"microthreads: deadlock: {error}", file=sys.stderr)
-        return DEADLOCK
+        return _end(DEADLOCK, f"deadlock: {error}")
     except KeyboardInterrupt:
-        print("microthreads: interrupted", file=sys.stderr)
-        return CTRL_C
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _end(CTRL_C, "interrupted")
     except Exception as error:
+        return _failed(error)
+    return 0
+
+
+def _end(code: int, message: str) -> int:
+    print(f"microthreads: {message}", file=sys.stderr)
+    return code
+
+
+def _failed(error: Exception) -> int:
+    """Tell of a failure: in one line if output cannot be written, else with its traceback."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number not in (errno.EPIPE, errno.ENOSPC):
         traceback.print_exception(without_our_frames(error))
         return FAILED
-    return 0
+    # Nobody reads standard output any more, or the disk is full. What is still
+    # in its buffer must not fail a second time when Python ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED if number == errno.EPIPE else _end(FAILED, f"cannot write: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:

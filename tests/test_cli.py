@@ -170,3 +170,35 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     shell = f"{sys.executable} -m microthreads --help | true"
     done = subprocess.run(shell, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_exit_code_1() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "microthreads", "demo", "--clients", "2", "--messages", "2"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "microthreads: cannot write: [Errno 28] No space left on device"
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_two_demos_at_once_do_not_disturb_each_other() -> None:
+    line = [sys.executable, "-m", "microthreads", "demo", "--clients", "30", "--messages", "20"]
+    two = [subprocess.Popen(line, cwd=ROOT, stdout=-1, stderr=-1, text=True) for _ in range(2)]
+    for process in two:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, "600" in out) == (0, True), err
+
+
+def test_a_failing_system_call_of_a_script_is_its_own_failure(tmp_path: Path) -> None:
+    done = command("run", str(script(tmp_path, "def main():\n    yield\n    open('absent')\n")))
+    assert done.returncode == 1
+    assert "FileNotFoundError" in done.stderr
