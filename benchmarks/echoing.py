@@ -3,7 +3,9 @@
 ``python3 -m benchmarks.echoing NAME`` is a server: it prints its port, serves
 until its standard input ends, and does nothing else. The client is a bare
 epoll loop. What counts is the CPU time that the *server's* process spends on
-an echo, read from /proc, so the client's own cost does not matter.
+an echo, read from /proc, so the client's own cost does not matter. Both are
+put on one processor: then all messages of the client are there when the server's
+turn comes, as on a server that is busy, whichever of the two is faster.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from microthreads import Socket, accept_loop, run
 
 SIZE = 1024
+BACKLOG = 4096
 
 
 def serve_microthreads(listener: socket.socket) -> None:
@@ -41,7 +44,7 @@ async def _streams(listener: socket.socket) -> None:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(echo, sock=listener)
+    server = await asyncio.start_server(echo, sock=listener, backlog=BACKLOG)
     await server.serve_forever()
 
 
@@ -87,9 +90,24 @@ def server(name: str) -> Iterator[tuple[int, int]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.pid, int(process.stdout.readline())
+            port = int(process.stdout.readline())
+            with one_processor(process.pid):
+                yield process.pid, port
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def one_processor(pid: int) -> Iterator[None]:
+    """Keep the process `pid` and this one on the same processor."""
+    mine = os.sched_getaffinity(0)
+    shared = {min(mine)}
+    os.sched_setaffinity(pid, shared)
+    os.sched_setaffinity(0, shared)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -160,7 +178,7 @@ def kib_per_connection(name: str, connections: int = 5_000) -> float:
 
 
 def main() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         listener.setblocking(False)
         print(listener.getsockname()[1], flush=True)
         SERVERS[sys.argv[1]](listener)
