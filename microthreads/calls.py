@@ -26,6 +26,8 @@ from microthreads.kernel import (
 
 T = TypeVar("T")
 
+LONGEST_WAIT = 1e300  # seconds, short of where floats end
+
 
 def check_seconds(seconds: Any, name: str) -> float:
     """`seconds`, if it is a number that is not negative and not NaN."""
@@ -35,6 +37,11 @@ def check_seconds(seconds: Any, name: str) -> float:
         raise TypeError(f"{name}() needs a number of seconds, got {seconds!r}") from None
     if not good:
         raise ValueError(f"{name}() needs seconds >= 0, got {seconds!r}")
+    kind = type(seconds)
+    if kind is not float and kind is not int:
+        seconds = float(seconds)
+    elif kind is int and seconds > LONGEST_WAIT:
+        raise ValueError(f"{name}() cannot count so many seconds: use math.inf")
     number: float = seconds
     return number
 

@@ -57,6 +57,8 @@ class Select(SystemCall[tuple[int, Any]]):
                     call.waiter = None
                     raise
                 armed += 1
+                if self.waiter is None:
+                    return  # arming this branch has woken an earlier one
         except BaseException:
             self._release(self.calls[:armed])
             raise
@@ -66,8 +68,9 @@ class Select(SystemCall[tuple[int, Any]]):
 
     def _release(self, calls: list[SystemCall[Any]]) -> None:
         for call in calls:
-            call.disarm(self)
-            call.waiter = None
+            if call.waiter is self:
+                call.disarm(self)
+                call.waiter = None
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         """One branch has succeeded: disarm the others, and pass its value on."""

@@ -37,7 +37,7 @@ from microthreads import (
     spawn,
     timeout,
 )
-from microthreads.kernel.pollers import make_poller
+from microthreads.runtime.pollers import make_poller
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -293,7 +293,7 @@ def test_system_exit_of_main_leaves_run_after_the_rest_was_cancelled(vrun: Any) 
     assert log == [("worker", "finally", 1)]
 
 
-def test_system_exit_of_another_task_is_a_failure_like_any_other(vrun: Any) -> None:
+def test_system_exit_of_a_task_that_nobody_joins_ends_the_run_after_cleaning_up(vrun: Any) -> None:
     log: list[Any] = []
 
     def child() -> Gen:
@@ -301,15 +301,29 @@ def test_system_exit_of_another_task_is_a_failure_like_any_other(vrun: Any) -> N
         sys.exit(3)
 
     def main() -> Gen:
-        yield spawn(child(), name="unjoined")
-        task = yield spawn(child(), name="joined")
+        yield spawn(child())
+        try:
+            yield sleep(100)
+        finally:
+            log.append(now())
+
+    with pytest.raises(SystemExit) as caught:
+        vrun(main(), on_crash=lambda task: None)
+    assert (caught.value.code, log) == (3, [0])
+
+
+def test_system_exit_of_a_task_that_is_joined_goes_to_its_joiner(vrun: Any) -> None:
+    def child() -> Gen:
+        yield
+        sys.exit(3)
+
+    def main() -> Gen:
         with pytest.raises(SystemExit):
-            yield task
+            yield (yield spawn(child()))
         yield sleep(1)
         return now()
 
-    assert vrun(main(), on_crash=lambda task: log.append(task.name)) == 1
-    assert log == ["unjoined"]
+    assert vrun(main()) == 1
 
 
 def test_system_exit_gives_the_process_its_exit_code() -> None:

@@ -8,9 +8,10 @@ when it cannot: on a busy server this spares one failing system call and its
 exception (1.2 us) a request.
 
 Why a short read suffices: the poller reports each *new* arrival, so once the
-buffer was seen empty, there is nothing until the next report. The end of the
-stream is the exception (the last bytes and the end can be one event), so once
-a descriptor has hung up, reading always may succeed.
+buffer was seen empty, there is nothing until the next report. That holds for
+plain reads of TCP (`drains`). The end of the stream is the exception (the last
+bytes and the end can be one event), and so is urgent data, at which a read
+ends: once a descriptor has hung up, or had any, reading always may succeed.
 
 The poller holds descriptors, never the sockets that use them: a socket that is
 dropped without being closed can be collected, and warns as sockets do.
@@ -58,11 +59,12 @@ class Descriptor:
         ValueError: It is closed.
     """
 
-    __slots__ = ("exclusive", "fd", "hung_up", "poller", "reading", "writing")
+    __slots__ = ("drains", "exclusive", "fd", "hung_up", "poller", "reading", "writing")
 
     def __init__(self, file: Any, *, exclusive: bool = False) -> None:
         self.fd = _number_of(file)
         self.exclusive = exclusive
+        self.drains = False
         self.poller: Poller | None = None
         self.reading = Side()
         self.writing = Side()

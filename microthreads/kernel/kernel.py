@@ -43,7 +43,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from microthreads.errors import InvariantError
 from microthreads.kernel.clock import Clock, MonotonicClock
-from microthreads.kernel.pollers import make_poller
+from microthreads.kernel.pollers import Poller
 from microthreads.kernel.routines import (
     FINISHED,
     Place,
@@ -54,7 +54,6 @@ from microthreads.kernel.routines import (
     is_unstarted,
     used_up,
     without_await,
-    without_our_frames,
 )
 from microthreads.kernel.scopes import reaching
 from microthreads.kernel.syscalls import PENDING, Failure, SystemCall
@@ -86,8 +85,7 @@ class Core:
 
     Args:
         clock: What tells the time; see `microthreads.sim.VirtualClock`.
-        poller: "epoll", "poll" or "select", a poller, or an object like
-            `selectors.BaseSelector`; by default the best of the platform.
+        poller: What tells which descriptors are ready; see pollers.py.
         policy: Which ready task runs next: given the ready queue, the index of
             one. By default the first, which is round robin.
         observers: Told of each transition; see `Observer`.
@@ -101,20 +99,21 @@ class Core:
     def __init__(
         self,
         *,
+        poller: Poller,
         clock: Clock | None = None,
-        poller: Any = None,
         policy: Policy | None = None,
         observers: Iterable[Observer] = (),
     ) -> None:
         self.clock = MonotonicClock() if clock is None else clock
         self.now = self.clock.now
-        self.poller = make_poller(poller)
+        self.poller = poller
         self.policy = policy
         self._observers: tuple[Observer, ...] = (*self.default_observers, *observers)
         self.ready: list[Any] = []  # a FIFO: appended to, and taken whole
         self.current: Task[Any] | None = None
         self._batch: list[Any] = []  # the tasks of this round
         self.tasks: dict[Routine[Any], Task[Any]] = {}  # all that are not done
+        self._called: dict[Routine[Any], Task[Any]] = {}  # routines that others yielded
         self.live = 0  # how many of them are not daemons
         self.timers = Timers()
         self.hurry = False  # to poll before anything else is resumed
@@ -128,7 +127,13 @@ class Core:
     def turn(self, *, block: bool = True) -> None:
         """Wait until something can go on (or only look), and let it."""
         self._poll(block)
-        self._round()
+        try:
+            self._round()
+        except BaseException:
+            # What was not resumed yet stays ready, and first.
+            after = self._batch.index(self.current) + 1 if self.current in self._batch else 0
+            self.ready[:0] = self._batch[after:]
+            raise
 
     # 2. Resume: send the last result into the routine
 
@@ -170,7 +175,7 @@ class Core:
                     elif self._return(task, stop.value):
                         again.append(task)
                 except BaseException as error:
-                    if self._return(task, Failure(without_our_frames(error))):
+                    if self._return(task, Failure.caught(error)):
                         again.append(task)
                 else:
                     if (request is None and task.cancelled is None) or trap(task, request):
@@ -185,6 +190,7 @@ class Core:
         task is done. Returns whether the task stays ready.
         """
         while task.callers:
+            del self._called[task.routine]
             task.routine = task.callers.pop()
             try:
                 if isinstance(outcome, Failure):
@@ -194,7 +200,7 @@ class Core:
             except StopIteration as stop:
                 outcome = stop.value
             except BaseException as error:
-                outcome = Failure(without_our_frames(error))
+                outcome = Failure.caught(error)
             else:
                 return self._trap(task, request)
         self._exit(task, outcome)
@@ -220,7 +226,7 @@ class Core:
             if value is PENDING:
                 self._park(task, request)
         except BaseException as error:
-            value = Failure(without_our_frames(error))
+            value = Failure.caught(error)
         if value is not PENDING:
             task.value = value
             return True
@@ -237,17 +243,18 @@ class Core:
             if callable(routine):
                 check_routine(routine, "yield")
             raise TypeError(f"{task} yielded {routine!r}, which is no system call, task or routine")
-        if routine in self.tasks or not is_fresh(routine):
+        if routine in self.tasks or routine in self._called or not is_fresh(routine):
             self._check_usable(routine, "run")
         if task.callers is None:
             task.callers = []
         task.callers.append(task.routine)
         task.routine = routine
+        self._called[routine] = task
 
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
-        task = self.tasks.get(routine)
+        task = self.tasks.get(routine) or self._called.get(routine)
         if task is not None:
-            problem: str | None = f"is {task} already"
+            problem: str | None = f"is run by {task} already"
         else:
             problem = None if is_fresh(routine) else used_up(routine)
         if problem is not None:
@@ -283,7 +290,7 @@ class Core:
         calls = self.poller.poll(seconds)
         for call in calls:
             call.retry()
-        if hopeless and not self.ready:
+        if hopeless and not calls and not self.ready:
             self._deadlock()
         elif deadline is not None:
             if block and not calls and not self.ready:
@@ -331,6 +338,7 @@ class Core:
             type(routine) is not GeneratorType
             or routine.gi_suspended
             or len(get_referents(routine)) <= FINISHED
+            or (self._called and routine in self._called)
         ):
             self._check_usable(routine, "spawn")
         if self.tasks.setdefault(routine, task) is not task:
@@ -345,7 +353,7 @@ class Core:
 
     def recheck(self, task: Task[Any]) -> None:
         """A scope of `task` has changed: find what cancels it now, and make that felt."""
-        task.cancelled = scope = reaching(task)
+        task.cancelled = scope = None if task.routine is None else reaching(task)
         if scope is None:
             return
         call = task.waiting_on
@@ -363,18 +371,22 @@ class Core:
             self.live -= 1
         task.routine = task._parent = task.scope = None
         task.value = outcome
-        if task.closing is not None:
-            task.closing.close()
-            task.closing = None
         joiners = task.joiners
         if isinstance(outcome, Failure):
             without_await(outcome.traceback)
             self._failed(task, outcome.error, joined=bool(joiners))
         while joiners:
             joiners.popleft().wake(outcome)
+        if task.closing is not None:
+            self._close(task)
         if self._observers:
             for observer in self._observers:
                 observer.ended(task)
+
+    def _close(self, task: Task[Any]) -> None:
+        """`task` has ended: close what belonged to it."""
+        closing, task.closing = task.closing, None
+        closing.close()
 
     def _failed(self, task: Task[Any], error: BaseException, *, joined: bool) -> None:
         """`task` ended with `error`. Who hears of it is for a subclass to say."""

@@ -21,17 +21,25 @@ reported in vain, which a server in steady state never sees.
 
 from __future__ import annotations
 
+import os
 import select
 import selectors
-from collections.abc import Callable
 from typing import Any, Protocol
 
+from microthreads.errors import BusyError
 from microthreads.kernel.descriptors import Descriptor, Side, is_open
 from microthreads.kernel.syscalls import SystemCall
 
 FD_SETSIZE = 1024  # what select() is compiled with, on every system that CPython knows
 EVENTS_AT_ONCE = 1024
 FOR_EVER = -1.0
+LONGEST = 86_400.0  # seconds; the system's limit is 24 days, and waking early does no harm
+
+
+EVENTS = 0
+if hasattr(select, "epoll"):
+    # Urgent data counts as a hang-up does: a read may end early at its mark.
+    EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 
 
 class Poller(Protocol):
@@ -81,6 +89,14 @@ def _probe(fd: int, write: bool) -> bool:
     return bool(look.poll(0))
 
 
+def refuse_alias(other: Descriptor | None, descriptor: Descriptor) -> None:
+    """Two Descriptors of one open file cannot both be waited on: the first one goes on."""
+    if other is not None and (other.reading or other.writing):
+        raise BusyError(
+            f"descriptor {descriptor.fd} is waited on through another Descriptor object: share one"
+        )
+
+
 class EpollPoller:
     """Linux's epoll, edge-triggered, one registration for a descriptor's life."""
 
@@ -95,11 +111,11 @@ class EpollPoller:
     def watch(self, descriptor: Descriptor) -> None:
         if descriptor.poller is self:
             return
-        events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
         try:
-            self._epoll.register(descriptor.fd, events)
-        except FileExistsError:  # the same file through a second Descriptor
-            self._epoll.modify(descriptor.fd, events)
+            self._epoll.register(descriptor.fd, EVENTS)
+        except FileExistsError:  # the same open file through a second Descriptor
+            refuse_alias(self._watched.get(descriptor.fd), descriptor)
+            self._epoll.modify(descriptor.fd, EVENTS)
         except PermissionError:
             raise unwatchable(descriptor.fd, self.name) from None
         _adopt(descriptor, self, self._watched)
@@ -116,7 +132,7 @@ class EpollPoller:
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
         calls: list[SystemCall[Any]] = []
         watched = self._watched
-        timeout = FOR_EVER if seconds is None else seconds
+        timeout = FOR_EVER if seconds is None else min(seconds, LONGEST)
         for fd, events in self._epoll.poll(timeout, EVENTS_AT_ONCE):
             descriptor = watched.get(fd)
             if descriptor is None:
@@ -156,10 +172,14 @@ class SelectorPoller:
         self._limit = FD_SETSIZE if self.name == "SelectSelector" else None
         self._watched: dict[int, Descriptor] = {}
         self._interest: dict[int, int] = {}
+        self._files: dict[int, tuple[int, int]] = {}  # which file a number stood for
 
     def watch(self, descriptor: Descriptor) -> None:
         fd = descriptor.fd
         if descriptor.poller is not self:
+            file = os.fstat(fd)
+            if self._files.get(fd) == (file.st_dev, file.st_ino):
+                refuse_alias(self._watched.get(fd), descriptor)
             if self._limit is not None and fd >= self._limit:
                 raise ValueError(
                     f"select() cannot watch descriptor {fd}: it is built for numbers below "
@@ -168,6 +188,7 @@ class SelectorPoller:
             self._drop(fd)
             self._change(fd, _wanted(descriptor), descriptor)
             _adopt(descriptor, self, self._watched)
+            self._files[fd] = file.st_dev, file.st_ino
         else:
             self._change(fd, self._interest.get(fd, 0) | _wanted(descriptor), descriptor)
 
@@ -197,13 +218,14 @@ class SelectorPoller:
     def forget(self, descriptor: Descriptor) -> None:
         if self._watched.get(descriptor.fd) is descriptor:
             del self._watched[descriptor.fd]
+            self._files.pop(descriptor.fd, None)
             self._drop(descriptor.fd)
         descriptor.poller = None
 
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
         calls: list[SystemCall[Any]] = []
         try:
-            events = self._selector.select(seconds)
+            events = self._selector.select(None if seconds is None else min(seconds, LONGEST))
         except (OSError, ValueError):
             weeded_out = self._weed_out()
             if weeded_out is None:
@@ -239,6 +261,8 @@ class SelectorPoller:
         self._interest.clear()
 
     def fileno(self) -> int:
+        if not hasattr(self._selector, "fileno"):
+            raise RuntimeError(f"{self.name} has no descriptor to embed by: use the epoll poller")
         number: int = self._selector.fileno()
         return number
 
@@ -253,41 +277,4 @@ def unwatchable(fd: int, name: str) -> PermissionError:
     return PermissionError(
         f"{name} cannot watch descriptor {fd}: regular files and directories are always "
         "ready, so there is nothing to wait for; read it directly"
-    )
-
-
-POLLERS: dict[str, Callable[[], Poller]] = {
-    "epoll": EpollPoller,
-    "poll": lambda: SelectorPoller(selectors.PollSelector),
-    "select": lambda: SelectorPoller(selectors.SelectSelector),
-}
-
-
-def make_poller(choice: Any) -> Poller:
-    """The poller that `choice` stands for.
-
-    Args:
-        choice: None for the best of the platform; "epoll", "poll" or "select";
-            a `Poller`; or an object like `selectors.BaseSelector`.
-
-    Raises:
-        ValueError: The name is none of these, or this platform has no such poller.
-        TypeError: It is neither a name, nor a poller, nor a selector.
-    """
-    if choice is None:
-        return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()
-    if isinstance(choice, str):
-        if choice not in POLLERS:
-            raise ValueError(f"unknown poller {choice!r}: choose from {', '.join(POLLERS)}")
-        try:
-            return POLLERS[choice]()
-        except AttributeError:
-            raise ValueError(f"this platform has no {choice}: choose another poller") from None
-    if hasattr(choice, "watch") and hasattr(choice, "poll"):
-        poller: Poller = choice
-        return poller
-    if hasattr(choice, "register") and hasattr(choice, "select"):
-        return SelectorPoller(choice)
-    raise TypeError(
-        f"poller= takes a name ({', '.join(POLLERS)}), a poller, or a selector, not {choice!r}"
     )

@@ -89,11 +89,22 @@ def is_fresh(routine: Any) -> bool:
 
 def used_up(routine: Any) -> str | None:
     """Why `routine` cannot be started any more, or None if it can."""
+    if not isinstance(routine, GeneratorType | CoroutineType):
+        return None  # another class's own: it knows
     if _ask(routine, "suspended"):
         return "has already been started"
     if _ask(routine, "running"):
         return "is running"
     return "has already finished" if _frame(routine) is None else None
+
+
+def name_of(routine: Any) -> str:
+    """What a task that runs `routine` is called, unless it is told."""
+    try:
+        name: str = routine.__name__
+    except AttributeError:  # another class's own generator
+        name = type(routine).__name__
+    return name
 
 
 def is_unstarted(routine: Any) -> bool:

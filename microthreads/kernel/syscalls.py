@@ -36,7 +36,9 @@ from typing import (
     TypeVar,
 )
 
+from microthreads.errors import InvariantError
 from microthreads.kernel.current import running_kernel
+from microthreads.kernel.routines import without_our_frames
 
 if TYPE_CHECKING:
     from microthreads.kernel.task import Task
@@ -96,6 +98,13 @@ class Failure:
     def __init__(self, error: BaseException) -> None:
         self.error = error
         self.traceback: TracebackType | None = error.__traceback__
+
+    @staticmethod
+    def caught(error: BaseException) -> Failure:
+        """The failure of `error`, which was just caught; a broken invariant goes on up."""
+        if isinstance(error, InvariantError):
+            raise error
+        return Failure(without_our_frames(error))
 
     def raised(self) -> BaseException:
         """The error, as it was when the failure was made."""
@@ -165,7 +174,7 @@ class SystemCall(Generic[T]):
         try:
             value = self.attempt(waiter.task)
         except BaseException as error:
-            value = Failure(error.with_traceback(None))
+            value = Failure.caught(error)
         if value is not PENDING:
             self.disarm(waiter)
             waiter.woken(self, value)

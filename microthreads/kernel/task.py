@@ -19,7 +19,7 @@ from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from microthreads.errors import Cancelled
-from microthreads.kernel.routines import Place, Routine, frames_of, shown
+from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
 from microthreads.kernel.waitqueue import WaitQueue
@@ -83,7 +83,7 @@ class Task(Generic[T]):
         self.kernel = kernel
         self.id = next(kernel.ids)
         self.routine: Any = routine  # None when done; Any spares the run loop casts
-        self.name: str = name or routine.__name__  # type: ignore[union-attr]
+        self.name: str = name or name_of(routine)
         self.daemon = daemon
         self._parent = parent
         self._place = place

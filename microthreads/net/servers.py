@@ -45,8 +45,7 @@ def accept_loop(
         ClosedError: The listener was closed.
         OSError: Accepting failed for a reason that will not pass.
     """
-    frame = sys._getframe()
-    kernel, place = current_task().kernel, (frame.f_code, frame.f_lasti)
+    start = _starter(handler)
     quiet_until = -math.inf  # the end of the episode
     while True:
         try:
@@ -61,10 +60,27 @@ def accept_loop(
             quiet_until = now() + EPISODE
             yield sleep(PAUSE)
         else:
-            # No yield here: between the accept and the task that closes the
-            # connection there must be no cancel point.
+            start(connection)
+            del connection  # the loop must not keep the last one alive
+
+
+def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], None]:
+    """What starts a task for a connection and makes it the task's own.
+
+    A plain call: between the accept and the task that closes the connection
+    there must be no cancel point.
+    """
+    me = current_task()
+    frame = sys._getframe(1)
+    place = frame.f_code, frame.f_lasti
+
+    def start(connection: Socket) -> None:
+        try:
             routine = handler(connection)
             check_routine(routine, "accept_loop")
-            task = kernel.start(routine, None, False, current_task(), place)
-            task.closing = connection
-            del connection, routine, task  # the loop must not keep the last one alive
+        except BaseException:
+            connection.close()
+            raise
+        me.kernel.start(routine, None, False, me, place).closing = connection
+
+    return start

@@ -8,10 +8,11 @@ means, and the memory of whether the operation may succeed, is `DescriptorCall`
 from __future__ import annotations
 
 import os
+import socket as stdlib
 from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any
 
-from microthreads.kernel import PENDING, DescriptorCall, Task, Wait, Waiter
+from microthreads.kernel import PENDING, DescriptorCall, Side, Task, Wait, Waiter
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -22,8 +23,8 @@ ASK_AGAIN = 0.01  # seconds until a full listener is asked again
 
 
 def shown(address: Address) -> str:
-    if isinstance(address, tuple):
-        host, port = address[:2]
+    if isinstance(address, tuple) and address and isinstance(address[0], str):
+        host, port = address[0], ":".join(str(part) for part in address[1:2])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return os.fsdecode(address) if isinstance(address, bytes) else str(address)
 
@@ -40,6 +41,51 @@ class _SocketCall(DescriptorCall):
         return Wait(self.verb, self.socket)
 
 
+class _Patient(_SocketCall):
+    """A call that the far end may be too full for, where nothing reports that it no longer is.
+
+    That is so between Unix sockets. A timer then takes the poller's place.
+    """
+
+    __slots__ = ("address", "full", "timer")
+
+    def __init__(self, socket: Socket, address: Address) -> None:
+        super().__init__(socket.descriptor, socket.descriptor.writing)
+        self.socket = socket
+        self.address = address
+        self.full = False
+        self.timer: int | None = None
+
+    def ask_again(self) -> Any:
+        """The far end is full: what `perform` returns then."""
+        self.full = True
+        return PENDING
+
+    def attempt(self, task: Task[Any]) -> Any:
+        if self.waiter is None:
+            self.full = False
+        return super().attempt(task)
+
+    def arm(self, waiter: Waiter) -> None:
+        if self.full:
+            kernel = waiter.task.kernel
+            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
+        else:
+            super().arm(waiter)
+
+    def disarm(self, waiter: Waiter) -> None:
+        if self.full:
+            waiter.task.kernel.timers.cancel(self)
+        else:
+            super().disarm(waiter)
+
+    def expire(self) -> None:
+        waiter = self.waiter
+        self.retry()
+        if self.waiter is not None and waiter is not None:
+            self.arm(waiter)
+
+
 class Recv(_SocketCall):
     __slots__ = ("size",)
     verb = "recv on"
@@ -48,7 +94,7 @@ class Recv(_SocketCall):
         self.waiter = None
         self.socket = socket
         self.descriptor = descriptor = socket.descriptor
-        self.side = descriptor.reading
+        self.side = descriptor.reading if size else Side()  # nothing is always there
         self.size = size
         self.flags = flags
 
@@ -56,8 +102,8 @@ class Recv(_SocketCall):
         size = self.size
         data = self.socket.sock.recv(size, self.flags)
         descriptor = self.descriptor
-        if len(data) < size and descriptor.exclusive:
-            # A stream that is drained: the next recv can park at once.
+        if len(data) < size and descriptor.drains and not self.flags:
+            # There is no more: the next recv can park at once.
             self.side.ready = descriptor.hung_up
         return data
 
@@ -125,16 +171,24 @@ class Send(_Writing):
         return self.socket.sock.send(self.data, self.flags)
 
 
-class SendTo(_Writing):
-    __slots__ = ("address",)
+class SendTo(_Patient):
+    """Send a datagram. A Unix socket's peer may be full, which no poller reports."""
+
+    __slots__ = ("data",)
     verb = "sendto on"
 
     def __init__(self, socket: Socket, data: ReadableBuffer, address: Address, flags: int) -> None:
-        super().__init__(socket, data, flags)
-        self.address = address
+        super().__init__(socket, address)
+        self.data = data
+        self.flags = flags
 
-    def perform(self, task: Task[Any]) -> int:
-        return self.socket.sock.sendto(self.data, self.flags, self.address)
+    def perform(self, task: Task[Any]) -> Any:
+        try:
+            return self.socket.sock.sendto(self.data, self.flags, self.address)
+        except BlockingIOError:
+            if self.socket.sock.family != getattr(stdlib, "AF_UNIX", None):
+                raise
+        return self.ask_again()
 
 
 class SendAll(_Writing):
@@ -166,48 +220,15 @@ class SendAll(_Writing):
         return PENDING
 
 
-class Connect(_SocketCall):
-    """Connect, by asking again until it is done.
+class Connect(_Patient):
+    """Connect, by asking again until it is done. A Unix listener may be full."""
 
-    A Unix socket whose listener's queue is full is told to try again, and
-    nothing ever reports that there is room: then a timer takes the poller's place.
-    """
-
-    __slots__ = ("address", "queue_full", "timer")
-
-    def __init__(self, socket: Socket, address: Address) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.writing)
-        self.socket = socket
-        self.address = address
-        self.queue_full = False
-        self.timer: int | None = None
-
-    def arm(self, waiter: Waiter) -> None:
-        if self.queue_full:
-            kernel = waiter.task.kernel
-            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
-        else:
-            super().arm(waiter)
-
-    def disarm(self, waiter: Waiter) -> None:
-        if self.queue_full:
-            waiter.task.kernel.timers.cancel(self)
-        else:
-            super().disarm(waiter)
-
-    def expire(self) -> None:
-        waiter = self.waiter
-        self.retry()
-        if self.waiter is not None and waiter is not None:
-            self.arm(waiter)
+    __slots__ = ()
 
     def perform(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.queue_full = False
         number = self.socket.sock.connect_ex(self.address)
         if number == EAGAIN:
-            self.queue_full = True
-            return PENDING
+            return self.ask_again()
         if number in (EINPROGRESS, EALREADY):
             self.side.ready = False
             return PENDING

@@ -29,6 +29,7 @@ __all__ = ["Socket", "listen"]
 
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
+INTERNET = (socket.AF_INET, socket.AF_INET6)
 ENOUGH = 65536  # as cheap to ask for as 4096, and spares calls on bulk data
 
 
@@ -49,7 +50,9 @@ class Socket:
     def __init__(self, sock: socket.socket) -> None:
         if not hasattr(sock, "setblocking"):
             raise TypeError(f"Socket() wraps a socket.socket, got {sock!r}")
-        self.descriptor = Descriptor(sock, exclusive=sock.type == socket.SOCK_STREAM)
+        stream = sock.type == socket.SOCK_STREAM
+        self.descriptor = Descriptor(sock, exclusive=stream)
+        self.descriptor.drains = stream and sock.family in INTERNET
         sock.setblocking(False)
         self.sock = sock
 

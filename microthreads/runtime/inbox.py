@@ -53,6 +53,8 @@ class Inbox(SystemCall[None]):
             self._far_end.send(b"!")
         except BlockingIOError:
             pass  # it is full of rings that have not been heard yet
+        except OSError:
+            raise RuntimeError("this kernel was closed at this moment") from None
 
     def attempt(self, task: Any) -> Literal[Pending.PENDING]:
         try:
@@ -68,12 +70,20 @@ class Inbox(SystemCall[None]):
                 logger.exception("%r, posted to the kernel, failed", function)
         return PENDING
 
+    def retry(self) -> None:
+        """Run what was posted. The inbox is never disarmed, whatever that raises."""
+        self.attempt(None)
+
     def close(self) -> None:
         """Give the sockets back; what was submitted and has not begun fails."""
         for function, _ in self.posted:
             submission = getattr(function, "__self__", None)
             if isinstance(submission, Submission):
                 submission.refuse()
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Give the sockets back, and forget what was posted."""
         self.posted.clear()
         self._near_end.close()
         self._far_end.close()
@@ -103,26 +113,31 @@ class Submission:
             return
         name = getattr(self._routine, "__name__", None)
         task = self._kernel.start(self._relay(), name, False, None, self._place)
+        task.closing = self
         self.future.add_done_callback(lambda future: self._cancelled(task))
 
     def _relay(self) -> Generator[Any, Any, None]:
         try:
             result = yield self._routine
         except BaseException as error:
-            self.fail(error)
+            self._fail(error)
         else:
             if self.future.set_running_or_notify_cancel():
                 self.future.set_result(result)
 
-    def fail(self, error: BaseException) -> None:
-        """Let the future fail, unless it has been cancelled."""
-        if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
+    def close(self) -> None:
+        """The task has ended. If it never began, or was abandoned, the future fails now."""
+        if not self.future.done():
+            self._fail(RuntimeError("the kernel ended before this was done"))
 
     def refuse(self) -> None:
         """Let the future fail: the kernel is closed, and the routine has not begun."""
         self._routine.close()
-        self.fail(RuntimeError("the kernel was closed before this began"))
+        self._fail(RuntimeError("the kernel was closed before this began"))
+
+    def _fail(self, error: BaseException) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
 
     def _cancelled(self, task: Task[Any]) -> None:
         if self.future.cancelled() and not self._kernel.closed:

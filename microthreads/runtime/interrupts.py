@@ -41,15 +41,14 @@ class Signals:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._in_main_thread = threading.current_thread() is threading.main_thread()
-        self._installed = False
+        self._wakeup = -1
 
     def __enter__(self) -> None:
         if not self._in_main_thread:
             return  # only the main thread gets signals
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.handle)
         self._wakeup = signal.set_wakeup_fd(self._kernel.inbox.bell(), warn_on_full_buffer=False)
-        self._installed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self._installed:
-            signal.signal(signal.SIGINT, self._handle)
 
     def __exit__(
         self,
@@ -57,24 +56,37 @@ class Signals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._installed:
+        if not self._in_main_thread:
+            return
+        signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
+        if signal.getsignal(signal.SIGINT) == self.handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self._in_main_thread:
-            signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The handler of Ctrl-C."""
         kernel = self._kernel
         kernel.interrupts += 1
         kernel.hurry = True
         if kernel.interrupts == 1:
             if kernel.main is not None:
                 kernel.main.cancel_soon("Ctrl-C")
-            kernel.inbox.post(kernel.interrupt, ())
+            kernel.inbox.post(self._interrupt, ())
         elif kernel.interrupts == 2:
-            table = f"\n{kernel.snapshot()}\nCtrl-C once more stops at once\n"
-            os.write(STANDARD_ERROR, table.encode(errors="replace"))
+            os.write(STANDARD_ERROR, _table(kernel).encode(errors="replace"))
         else:
             raise KeyboardInterrupt
+
+    def _interrupt(self) -> None:
+        if self._kernel.interrupts:  # the run that it was meant for is not over
+            self._kernel.interrupt()
+
+
+def _table(kernel: Kernel) -> str:
+    try:
+        table = str(kernel.snapshot())
+    except Exception as error:  # an object that cannot be shown must not hide the rest
+        table = f"no table of tasks: {error!r}"
+    return f"\n{table}\nCtrl-C once more stops at once\n"
 
 
 class Forked:
@@ -110,10 +122,16 @@ kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()
 
 
 def _disown_all() -> None:
-    if this_thread.kernel is not None:
-        signal.set_wakeup_fd(-1)  # it was the parent's inbox
+    """In a forked child: nothing of the parent's kernels may act here."""
+    disowned = list(kernels)
+    bells = {kernel.inbox.bell() for kernel in disowned if not kernel.closed}
+    wakeup = signal.set_wakeup_fd(-1)
+    if wakeup != -1 and wakeup not in bells:
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    if isinstance(getattr(signal.getsignal(signal.SIGINT), "__self__", None), Signals):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     this_thread.kernel = None
-    for kernel in list(kernels):
+    for kernel in disowned:
         kernel.disown()
 
 

@@ -13,6 +13,7 @@ Ctrl-C and `os.fork` have defined ends; other threads can post and submit.
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -20,7 +21,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 
 from microthreads.calls import check_seconds
-from microthreads.errors import Cancelled, DeadlockError, InvariantError
+from microthreads.errors import Cancelled, DeadlockError, ForkedError, InvariantError
 from microthreads.kernel import (
     Clock,
     Core,
@@ -33,12 +34,14 @@ from microthreads.kernel import (
     place_of_caller,
 )
 from microthreads.kernel.current import this_thread
-from microthreads.kernel.timers import Alarm
+from microthreads.kernel.timers import Alarm, Timers
 from microthreads.runtime import interrupts, reports
 from microthreads.runtime.inbox import Inbox, Submission
+from microthreads.runtime.pollers import make_poller
 
 T = TypeVar("T")
 
+STOP_NOW = 2  # Ctrl-Cs beyond this one stop the kernel where it stands
 WITHOUT_SHIELDS = 1.0  # seconds that stragglers get after those that they had
 abandoned: list[Any] = []  # routines that would not end: kept, since collecting one closes it
 
@@ -83,7 +86,9 @@ class Kernel(Core):
         on_crash: Callable[[Task[Any]], None] = reports.log_crash,
         grace: float = 5.0,
     ) -> None:
-        super().__init__(clock=clock, poller=poller, policy=policy, observers=observers)
+        super().__init__(
+            poller=make_poller(poller), clock=clock, policy=policy, observers=observers
+        )
         self.network = network
         self.on_crash = on_crash
         self.grace = check_seconds(grace, "grace")
@@ -93,6 +98,9 @@ class Kernel(Core):
         self.ending: BaseException | None = None  # why run() stops waiting for tasks
         self.interrupts = 0
         self.closed = self.forked = False
+        self._draining = False
+        self._stuck = False  # whether all that is left waits for ever
+        self._thread: int | None = None  # the one that it runs in, while it runs
         interrupts.kernels.add(self)
 
     def run(self, main: Routine[T], *, place: Place | None = None) -> T:
@@ -111,22 +119,40 @@ class Kernel(Core):
         check_routine(main, "run")
         self._enter()
         try:
+            self.ending, self.interrupts, self._draining = None, 0, False
+            self.main = task = self.start(main, None, False, None, place or place_of_caller())
             with interrupts.Signals(self):
-                self.ending, self.interrupts = None, 0
-                self.main = task = self.start(main, None, False, None, place or place_of_caller())
-                while self.live and self.ending is None:
-                    self.turn()
+                self._go_on()
                 self._drain()
         except BaseException as error:
-            self._abandon(error)
+            if self.main is not None:
+                self._abandon(error)
             raise
         finally:
-            this_thread.kernel = self.current = None
+            self._leave()
+        return self._outcome_of(task)
+
+    def _go_on(self) -> None:
+        """Turn until there is nothing left to wait for, or a reason to stop."""
+        while self.live and self.ending is None:
+            try:
+                self.turn()
+            except (InvariantError, ForkedError):
+                raise
+            except BaseException as error:  # a signal handler or something posted raised it
+                if self.interrupts > STOP_NOW:
+                    raise
+                self.ending = error
+
+    def _outcome_of(self, main: Task[T]) -> T:
+        """What `run` returns, or raises: why it ended, caused by how `main` did."""
+        failure = main.exception() if main.done else None
+        cause = None if isinstance(failure, Cancelled | KeyboardInterrupt) else failure
         if self.interrupts:
-            raise KeyboardInterrupt
-        if isinstance(self.ending, DeadlockError):
-            raise self.ending
-        return task.result()
+            raise KeyboardInterrupt from cause
+        if self.ending is not None and self.ending is not failure:
+            raise self.ending from cause
+        return main.result()
 
     def spawn(
         self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
@@ -144,6 +170,12 @@ class Kernel(Core):
         return self.start(routine, name, daemon, self.current, place_of_caller())
 
     def _check_open(self) -> None:
+        """Refuse what comes too late, or from the wrong thread."""
+        if self._thread not in (None, threading.get_ident()):
+            raise RuntimeError(
+                f"this kernel runs in another thread, and now runs {self.current}: "
+                "from here, use its post() or submit()"
+            )
         if self.forked:
             raise interrupts.forked_error()
         if self.closed:
@@ -156,6 +188,10 @@ class Kernel(Core):
             refuse_nested(outer)
         self._check_open()
         this_thread.kernel = self
+        self._thread = threading.get_ident()
+
+    def _leave(self) -> None:
+        this_thread.kernel = self.current = self._thread = None
 
     def _drain(self) -> None:
         """Cancel what is left, and give it `grace` seconds for its `finally` blocks.
@@ -172,8 +208,10 @@ class Kernel(Core):
             self.shields_broken = True
             for task in list(self.tasks.values()):
                 self.recheck(task)
-            self._turn_for(WITHOUT_SHIELDS, reason)
-            self.shields_broken = False
+            try:
+                self._turn_for(WITHOUT_SHIELDS, reason)
+            finally:
+                self.shields_broken = False
         self._abandon()
 
     def _turn_for(self, seconds: float, reason: str) -> None:
@@ -183,7 +221,8 @@ class Kernel(Core):
             self.timers.add(self.now() + seconds, alarm)
         # Real time counts as well: a virtual clock stands still while a task spins.
         latest = time.monotonic() + seconds
-        while self.tasks and not alarm.rung and time.monotonic() < latest:
+        self._stuck, self._draining = False, True
+        while self.tasks and not (alarm.rung or self._stuck or time.monotonic() > latest):
             self.turn()
             for task in list(self.tasks.values()):
                 if task.parent is None:
@@ -194,33 +233,53 @@ class Kernel(Core):
         """Forget all tasks, as they are; a broken invariant gets their table."""
         if isinstance(error, InvariantError):
             error.add_note(f"the tasks were:\n{self.snapshot()}")
-        for task in self.tasks.values():
+        tasks = list(self.tasks.values())
+        self.tasks.clear()
+        self._called.clear()
+        self.ready.clear()
+        self.live = 0
+        for task in tasks:
             if task.waiting_on is not None and not self.forked:
                 task.waiting_on.disarm(task)
             task.waiting_on = None
-            abandoned.append(task.routine)
+            abandoned.append((task.routine, task.callers))
             task.routine = None
-        self.tasks.clear()
-        self.ready.clear()
-        self.live = 0
+            if task.closing is not None and not self.forked:
+                self._close(task)
+        self.timers = Timers()
 
     def _deadlock(self) -> None:
         """Nothing can ever happen again: say so, and end every task."""
         if self.forked:
             raise interrupts.forked_error()
-        self.ending = DeadlockError(self.snapshot())
+        self._stuck = True
+        if not self._draining:
+            self.ending = self.ending or DeadlockError(self.snapshot())
 
     def _failed(self, task: Task[Any], error: BaseException, *, joined: bool) -> None:
         """`task` ended with `error`: somebody must hear of it, and only once."""
-        if self.interrupts > 2 and isinstance(error, KeyboardInterrupt):
-            raise error  # the third Ctrl-C: stop now
+        if isinstance(error, InvariantError):
+            raise error
+        if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not joined):
+            self._exit_asked(error)
+            return
         if task is self.main:
             self.ending = self.ending or error
             return
-        error.add_note(f"in {task}, spawned at {task.spawned_at}")
+        reports.note_origin(task, error)
         cancelled = isinstance(error, Cancelled) and error.scope is task
         if not joined and not cancelled and not self.forked:
             reports.crashed(task, self.on_crash)
+
+    def _exit_asked(self, error: BaseException) -> None:
+        """A task ended by `sys.exit()`, or by what a signal handler raised: so does the run."""
+        if self.interrupts > STOP_NOW:
+            raise error
+        self.ending = self.ending or error
+
+    def _close(self, task: Task[Any]) -> None:
+        closing, task.closing = task.closing, None
+        reports.close_for(task, closing)
 
     def recheck(self, task: Task[Any]) -> None:
         if not self.forked:  # there, nothing shields a task from ForkedError
@@ -233,7 +292,7 @@ class Kernel(Core):
         """
         self.interrupts = max(self.interrupts, 1)
         if self.main is None or self.main.done:
-            self.ending = KeyboardInterrupt()
+            self.ending = self.ending or KeyboardInterrupt()
         else:
             self.main.cancel("Ctrl-C")
             self.recheck(self.main)
@@ -247,7 +306,10 @@ class Kernel(Core):
         Raises:
             RuntimeError: The kernel is closed.
         """
-        self._check_open()
+        if self.forked:
+            raise interrupts.forked_error()
+        if self.closed:
+            raise RuntimeError("this kernel is closed: make another one")
         self.inbox.post(function, args)
 
     def submit(self, routine: Routine[T]) -> Future[T]:
@@ -274,12 +336,16 @@ class Kernel(Core):
         Raises:
             RuntimeError: A kernel is running in this thread, or this one is closed.
             ForkedError: This kernel was copied by `os.fork`.
+            SystemExit: A task ended by `sys.exit()`; likewise KeyboardInterrupt.
         """
         self._enter()
+        self.ending = self.main = None
         try:
             self.turn(block=False)
         finally:
-            this_thread.kernel = self.current = None
+            self._leave()
+        if self.ending is not None:
+            raise self.ending
 
     def snapshot(self) -> reports.Snapshot:
         """All tasks that are not done, what each waits on, and the cycle if there is one."""
@@ -292,12 +358,13 @@ class Kernel(Core):
         """
         if self.closed:
             return
-        if self.tasks and not self.forked:
+        self._check_open()
+        if self.tasks:
             self._enter()
             try:
                 self._drain()
             finally:
-                this_thread.kernel = self.current = None
+                self._leave()
         self.closed = True
         self.inbox.close()
         self.poller.close()
@@ -307,7 +374,7 @@ class Kernel(Core):
         self.forked = self.closed = True
         self.ready.clear()
         self._batch.clear()
-        self.inbox.close()
+        self.inbox.give_back()
         self.poller.close()
         self.poller = interrupts.NoPoller()  # type: ignore[assignment]
         if self.current is not None:

@@ -7,6 +7,7 @@ who owns that, and the cycle.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from typing import Any
 from microthreads.kernel import State, Task, Wait
 from microthreads.kernel.routines import PACKAGE
 
+MANY_NOTES = 16  # an error that is raised again and again does not grow without bound
 logger = logging.getLogger("microthreads")
 
 
@@ -112,10 +114,15 @@ def place_of(task: Task[Any]) -> str:
     frames = task.stack()
     own = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
     for frame in reversed(own or frames):
-        path = os.path.relpath(frame.filename) if os.path.isabs(frame.filename) else frame.filename
-        shown = min(path, frame.filename, key=len)
-        return f"{shown}:{frame.lineno} in {frame.name}"
+        return f"{_short(frame.filename)}:{frame.lineno} in {frame.name}"
     return "-"
+
+
+def _short(path: str) -> str:
+    try:
+        return min(os.path.relpath(path), path, key=len)
+    except (OSError, ValueError):  # no working directory any more, or another drive
+        return path
 
 
 def _cycle(infos: dict[int, TaskInfo]) -> tuple[TaskInfo, ...]:
@@ -142,8 +149,25 @@ def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], None]) -> None:
     try:
         on_crash(task)
     except Exception:
-        logger.exception("on_crash failed for %s", task)
-        log_crash(task)
+        with contextlib.suppress(Exception):  # a log that fails must not stop the kernel
+            logger.exception("on_crash failed for %s", task)
+            log_crash(task)
+
+
+def note_origin(task: Task[Any], error: BaseException) -> None:
+    """Add to `error` which task it ended, if it is a kind of error that takes notes."""
+    with contextlib.suppress(Exception):
+        if len(getattr(error, "__notes__", ())) < MANY_NOTES:
+            error.add_note(f"in {task}, spawned at {task.spawned_at}")
+
+
+def close_for(task: Task[Any], closing: Any) -> None:
+    """Close what was to be closed with `task`; a failure of that is logged."""
+    try:
+        closing.close()
+    except Exception:
+        with contextlib.suppress(Exception):
+            logger.exception("closing %r with %s failed", closing, task)
 
 
 def log_stragglers(table: Snapshot, grace: float) -> None:
