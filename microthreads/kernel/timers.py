@@ -89,6 +89,3 @@ class Timers:
         self._heap = [entry for entry in self._heap if entry[2].timer == entry[1]]
         heapq.heapify(self._heap)
         self._dead = 0
-
-    def __len__(self) -> int:
-        return len(self._heap) - self._dead

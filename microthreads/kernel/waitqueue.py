@@ -71,8 +71,5 @@ class WaitQueue:
             yield call
             call = after
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
     def __bool__(self) -> bool:
         return self.first is not None
