@@ -565,10 +565,10 @@ def test_ctrl_c_in_a_forked_child_is_the_childs_own() -> None:
 # ---- servers, and what is abandoned
 
 
-def test_a_handler_that_cannot_be_called_closes_the_connection() -> None:
+def test_a_handler_that_returns_no_routine_ends_the_loop_and_closes_the_connection() -> None:
     def main() -> Gen:
         listener = listen("127.0.0.1", 0)
-        server = yield spawn(accept_loop(listener, lambda: None))  # type: ignore[arg-type]
+        server = yield spawn(accept_loop(listener, lambda connection: None))  # type: ignore[arg-type]
         with socket.create_connection(listener.getsockname()) as client:
             with pytest.raises(TypeError):
                 yield server
@@ -577,6 +577,37 @@ def test_a_handler_that_cannot_be_called_closes_the_connection() -> None:
             return client.recv(1)
 
     assert run(main()) == b""
+
+
+def test_a_handler_whose_call_fails_ends_its_connection_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[Socket] = []
+
+    def handler(connection: Socket) -> Gen:
+        calls.append(connection)
+        if len(calls) == 1:
+            raise ValueError("not this one")
+        return echo(connection)
+
+    def echo(connection: Socket) -> Gen:
+        yield connection.sendall((yield connection.recv()))
+
+    def main() -> Gen:
+        listener = listen("127.0.0.1", 0)
+        server = yield spawn(accept_loop(listener, handler), daemon=True)
+        with Socket(socket.socket()) as first, Socket(socket.socket()) as second:
+            yield first.connect(listener.getsockname())
+            assert (yield first.recv()) == b""
+            yield second.connect(listener.getsockname())
+            yield second.send(b"hello")
+            got = yield second.recv()
+        server.cancel()
+        listener.close()
+        return got
+
+    assert run(main()) == b"hello"
+    assert "not this one" in caplog.text
 
 
 def test_a_straggler_without_end_costs_no_processor_time() -> None:

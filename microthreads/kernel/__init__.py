@@ -10,7 +10,7 @@ from microthreads.kernel.current import current_task, now, running_kernel
 from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller, SelectorPoller
-from microthreads.kernel.routines import Place, Routine, check_routine, place_of_caller
+from microthreads.kernel.routines import Place, Routine, check_routine, is_routine, place_of_caller
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
 from microthreads.kernel.task import Join, State, Task, as_call
@@ -44,6 +44,7 @@ __all__ = [
     "as_call",
     "check_routine",
     "current_task",
+    "is_routine",
     "now",
     "place_of_caller",
     "running_kernel",

@@ -18,7 +18,7 @@ from types import coroutine
 from typing import Any
 
 from microthreads.calls import sleep
-from microthreads.kernel import Routine, check_routine, current_task, now
+from microthreads.kernel import Routine, check_routine, current_task, is_routine, now
 from microthreads.net.sockets import Socket
 
 logger = logging.getLogger("microthreads")
@@ -39,9 +39,11 @@ def accept_loop(
     Args:
         listener: A listening socket, as `listen` returns.
         handler: Called with the `Socket` of each connection; returns the
-            routine that serves it.
+            routine that serves it. If the call itself raises, that is logged,
+            and the connection closed.
 
     Raises:
+        TypeError: `handler` returned something else than a routine.
         ClosedError: The listener was closed.
         OSError: Accepting failed for a reason that will not pass.
     """
@@ -77,10 +79,13 @@ def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], No
     def start(connection: Socket) -> None:
         try:
             routine = handler(connection)
-            check_routine(routine, "accept_loop")
-        except BaseException:
+        except Exception:
             connection.close()
-            raise
+            logger.exception("the handler of a connection failed before it began")
+            return
+        if not is_routine(routine):
+            connection.close()
+            check_routine(routine, "accept_loop")
         me.kernel.start(routine, None, False, me, place).closing = connection
 
     return start

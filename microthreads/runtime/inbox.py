@@ -127,8 +127,7 @@ class Submission:
 
     def close(self) -> None:
         """The task has ended. If it never began, or was abandoned, the future fails now."""
-        if not self.future.done():
-            self._fail(RuntimeError("the kernel ended before this was done"))
+        self._fail(RuntimeError("the kernel ended before this was done"))
 
     def refuse(self) -> None:
         """Let the future fail: the kernel is closed, and the routine has not begun."""
@@ -136,7 +135,7 @@ class Submission:
         self._fail(RuntimeError("the kernel was closed before this began"))
 
     def _fail(self, error: BaseException) -> None:
-        if self.future.set_running_or_notify_cancel():
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
     def _cancelled(self, task: Task[Any]) -> None:
