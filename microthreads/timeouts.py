@@ -168,12 +168,7 @@ class shield(Scope):  # noqa: N801
         self.shielding = False
         self.task.kernel.recheck(self.task)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.leave()
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from microthreads.kernel import PENDING, Descriptor, Pending, Place, Routine, SystemCall, Task
 
 if TYPE_CHECKING:
-    from microthreads.runtime.kernel import Kernel
+    from microthreads.runtime.outside import Reachable
 
 logger = logging.getLogger("microthreads")
 
@@ -101,7 +101,7 @@ class _Nobody:
 class Submission:
     """A routine on its way from another thread, and the future of its outcome."""
 
-    def __init__(self, kernel: Kernel, routine: Routine[Any], place: Place) -> None:
+    def __init__(self, kernel: Reachable, routine: Routine[Any], place: Place) -> None:
         self.future: Future[Any] = Future()
         self._kernel = kernel
         self._routine = routine

@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 import weakref
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from microthreads.errors import ForkedError
@@ -25,6 +25,7 @@ from microthreads.kernel.current import this_thread
 
 if TYPE_CHECKING:
     from microthreads.runtime.kernel import Kernel
+    from microthreads.runtime.outside import Reachable
 
 STANDARD_ERROR = 2
 
@@ -50,12 +51,7 @@ class Signals:
             signal.signal(signal.SIGINT, self.handle)
         self._wakeup = signal.set_wakeup_fd(self._kernel.inbox.bell(), warn_on_full_buffer=False)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         if not self._in_main_thread:
             return
         signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
@@ -118,7 +114,7 @@ def forked_error() -> ForkedError:
     )
 
 
-kernels: weakref.WeakSet[Kernel] = weakref.WeakSet()
+kernels: weakref.WeakSet[Reachable] = weakref.WeakSet()
 
 
 def _disown_all() -> None:

@@ -2,8 +2,8 @@
 
 The core schedules tasks for ever. What is here makes a program of that: `run`
 waits for the tasks that are not daemons, cancels the rest, and gives each of
-them time to clean up; a failure that nobody hears of is reported; a deadlock,
-Ctrl-C and `os.fork` have defined ends; other threads can post and submit.
+them time to clean up; a failure that nobody hears of is reported; a deadlock
+and Ctrl-C have defined ends.
 
     running   until no task but daemons is left, or `ending` says why to stop
     draining  all that is left is cancelled, and has `grace` seconds
@@ -13,18 +13,14 @@ Ctrl-C and `os.fork` have defined ends; other threads can post and submit.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from types import TracebackType
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from microthreads.calls import check_seconds
 from microthreads.errors import Cancelled, DeadlockError, ForkedError, InvariantError
 from microthreads.kernel import (
     Clock,
-    Core,
     Observer,
     Place,
     Policy,
@@ -36,8 +32,7 @@ from microthreads.kernel import (
 from microthreads.kernel.current import this_thread
 from microthreads.kernel.timers import Alarm, Timers
 from microthreads.runtime import interrupts, reports
-from microthreads.runtime.inbox import Inbox, Submission
-from microthreads.runtime.pollers import make_poller
+from microthreads.runtime.outside import Reachable, refuse_nested
 
 T = TypeVar("T")
 
@@ -46,15 +41,7 @@ WITHOUT_SHIELDS = 1.0  # seconds that stragglers get after those that they had
 abandoned: list[Any] = []  # routines that would not end: kept, since collecting one closes it
 
 
-def refuse_nested(outer: Core) -> NoReturn:
-    """Say that `outer` runs in this thread, and what to do instead."""
-    raise RuntimeError(
-        f"a kernel is running in this thread already, and now runs {outer.current}: "
-        "yield the routine there, or spawn it, instead of calling run()"
-    )
-
-
-class Kernel(Core):
+class Kernel(Reachable):
     """A scheduler and what it depends on. `run` makes one; make your own to embed or keep it.
 
     Use it as ``with Kernel() as kernel:``, or call `close`; it can run several
@@ -86,22 +73,15 @@ class Kernel(Core):
         on_crash: Callable[[Task[Any]], None] = reports.log_crash,
         grace: float = 5.0,
     ) -> None:
-        super().__init__(
-            poller=make_poller(poller), clock=clock, policy=policy, observers=observers
-        )
+        self.grace = check_seconds(grace, "grace")  # before anything is opened
+        super().__init__(clock=clock, poller=poller, policy=policy, observers=observers)
         self.network = network
         self.on_crash = on_crash
-        self.grace = check_seconds(grace, "grace")
-        self.inbox = Inbox()
-        self.poller.watch(self.inbox.descriptor)
         self.main: Task[Any] | None = None
         self.ending: BaseException | None = None  # why run() stops waiting for tasks
         self.interrupts = 0
-        self.closed = self.forked = False
         self._draining = False
         self._stuck = False  # whether all that is left waits for ever
-        self._thread: int | None = None  # the one that it runs in, while it runs
-        interrupts.kernels.add(self)
 
     def run(self, main: Routine[T], *, place: Place | None = None) -> T:
         """Run `main` as a task until it and all tasks that are not daemons are done.
@@ -153,45 +133,6 @@ class Kernel(Core):
         if self.ending is not None and self.ending is not failure:
             raise self.ending from cause
         return main.result()
-
-    def spawn(
-        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
-    ) -> Task[T]:
-        """Start a task, from outside the kernel or before `run`. A plain call.
-
-        Like the system call `spawn`; see there.
-
-        Raises:
-            TypeError: `routine` is not a routine.
-            RuntimeError: It has been started; or the kernel is closed.
-        """
-        check_routine(routine, "spawn")
-        self._check_open()
-        return self.start(routine, name, daemon, self.current, place_of_caller())
-
-    def _check_open(self) -> None:
-        """Refuse what comes too late, or from the wrong thread."""
-        if self._thread not in (None, threading.get_ident()):
-            raise RuntimeError(
-                f"this kernel runs in another thread, and now runs {self.current}: "
-                "from here, use its post() or submit()"
-            )
-        if self.forked:
-            raise interrupts.forked_error()
-        if self.closed:
-            raise RuntimeError("this kernel is closed: make another one")
-
-    def _enter(self) -> None:
-        """Become the kernel of this thread."""
-        outer = this_thread.kernel
-        if outer is not None:
-            refuse_nested(outer)
-        self._check_open()
-        this_thread.kernel = self
-        self._thread = threading.get_ident()
-
-    def _leave(self) -> None:
-        this_thread.kernel = self.current = self._thread = None
 
     def _drain(self) -> None:
         """Cancel what is left, and give it `grace` seconds for its `finally` blocks.
@@ -277,14 +218,6 @@ class Kernel(Core):
             raise error
         self.ending = self.ending or error
 
-    def _close(self, task: Task[Any]) -> None:
-        closing, task.closing = task.closing, None
-        reports.close_for(task, closing)
-
-    def recheck(self, task: Task[Any]) -> None:
-        if not self.forked:  # there, nothing shields a task from ForkedError
-            super().recheck(task)
-
     def interrupt(self) -> None:
         """Do what the first Ctrl-C does: cancel the main task; `run` then raises.
 
@@ -296,36 +229,6 @@ class Kernel(Core):
         else:
             self.main.cancel("Ctrl-C")
             self.recheck(self.main)
-
-    def post(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have the kernel call ``function(*args)`` soon, between two steps of its tasks.
-
-        A plain call, from any thread and from signal handlers. What `function`
-        raises is logged.
-
-        Raises:
-            RuntimeError: The kernel is closed.
-        """
-        if self.forked:
-            raise interrupts.forked_error()
-        if self.closed:
-            raise RuntimeError("this kernel is closed: make another one")
-        self.inbox.post(function, args)
-
-    def submit(self, routine: Routine[T]) -> Future[T]:
-        """Run `routine` as a task, from any thread; the future gets its outcome.
-
-        Cancelling the future cancels the task. If the kernel is closed first,
-        the future fails with `RuntimeError`.
-
-        Raises:
-            TypeError: `routine` is not a routine.
-            RuntimeError: The kernel is closed.
-        """
-        check_routine(routine, "submit")
-        submission = Submission(self, routine, place_of_caller())
-        self.post(submission.start)
-        return submission.future
 
     def tick(self) -> None:
         """Serve what is due, and resume what is ready, without blocking.
@@ -347,10 +250,6 @@ class Kernel(Core):
         if self.ending is not None:
             raise self.ending
 
-    def snapshot(self) -> reports.Snapshot:
-        """All tasks that are not done, what each waits on, and the cycle if there is one."""
-        return reports.take(self.tasks.values())
-
     def close(self) -> None:
         """Cancel the tasks that are left, as `run` does at its end, and free everything.
 
@@ -369,26 +268,10 @@ class Kernel(Core):
         self.inbox.close()
         self.poller.close()
 
-    def disown(self) -> None:
-        """This is a copy in a forked child: let go of all that the parent shares."""
-        self.forked = self.closed = True
-        self.ready.clear()
-        self._batch.clear()
-        self.inbox.give_back()
-        self.poller.close()
-        self.poller = interrupts.NoPoller()  # type: ignore[assignment]
-        if self.current is not None:
-            self.current.cancelled = interrupts.Forked()
-
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 

@@ -1,0 +1,151 @@
+"""How a kernel is reached from outside: by other threads, and by whoever looks.
+
+One kernel runs in one thread at a time, and one thread runs one kernel at a
+time. From elsewhere there are `post` and `submit`, which leave something in
+the inbox; everything else is refused.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, NoReturn, TypeVar
+
+from microthreads.kernel import (
+    Clock,
+    Core,
+    Observer,
+    Policy,
+    Routine,
+    Task,
+    check_routine,
+    place_of_caller,
+)
+from microthreads.kernel.current import this_thread
+from microthreads.runtime import interrupts, reports
+from microthreads.runtime.inbox import Inbox, Submission
+from microthreads.runtime.pollers import make_poller
+
+T = TypeVar("T")
+
+
+def refuse_nested(outer: Core) -> NoReturn:
+    """Say that `outer` runs in this thread, and what to do instead."""
+    raise RuntimeError(
+        f"a kernel is running in this thread already, and now runs {outer.current}: "
+        "yield the routine there, or spawn it, instead of calling run()"
+    )
+
+
+class Reachable(Core):
+    """A core with an inbox, that knows in which thread it runs."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None,
+        poller: Any,
+        policy: Policy | None,
+        observers: Iterable[Observer],
+    ) -> None:
+        super().__init__(
+            poller=make_poller(poller), clock=clock, policy=policy, observers=observers
+        )
+        self.inbox = Inbox()
+        self.poller.watch(self.inbox.descriptor)
+        self.closed = self.forked = False
+        self._thread: int | None = None  # the one that it runs in, while it runs
+        interrupts.kernels.add(self)
+
+    def spawn(
+        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
+    ) -> Task[T]:
+        """Start a task, from outside the kernel or before `run`. A plain call.
+
+        Like the system call `spawn`; see there.
+
+        Raises:
+            TypeError: `routine` is not a routine.
+            RuntimeError: It has been started; or the kernel is closed.
+        """
+        check_routine(routine, "spawn")
+        self._check_open()
+        return self.start(routine, name, daemon, self.current, place_of_caller())
+
+    def post(self, function: Callable[..., Any], *args: Any) -> None:
+        """Have the kernel call ``function(*args)`` soon, between two steps of its tasks.
+
+        A plain call, from any thread and from signal handlers. What `function`
+        raises is logged.
+
+        Raises:
+            RuntimeError: The kernel is closed.
+        """
+        if self.forked:
+            raise interrupts.forked_error()
+        if self.closed:
+            raise RuntimeError("this kernel is closed: make another one")
+        self.inbox.post(function, args)
+
+    def submit(self, routine: Routine[T]) -> Future[T]:
+        """Run `routine` as a task, from any thread; the future gets its outcome.
+
+        Cancelling the future cancels the task. If the kernel is closed first,
+        the future fails with `RuntimeError`.
+
+        Raises:
+            TypeError: `routine` is not a routine.
+            RuntimeError: The kernel is closed.
+        """
+        check_routine(routine, "submit")
+        submission = Submission(self, routine, place_of_caller())
+        self.post(submission.start)
+        return submission.future
+
+    def snapshot(self) -> reports.Snapshot:
+        """All tasks that are not done, what each waits on, and the cycle if there is one."""
+        return reports.take(self.tasks.values())
+
+    def _check_open(self) -> None:
+        """Refuse what comes too late, or from the wrong thread."""
+        if self._thread not in (None, threading.get_ident()):
+            raise RuntimeError(
+                f"this kernel runs in another thread, and now runs {self.current}: "
+                "from here, use its post() or submit()"
+            )
+        if self.forked:
+            raise interrupts.forked_error()
+        if self.closed:
+            raise RuntimeError("this kernel is closed: make another one")
+
+    def _enter(self) -> None:
+        """Become the kernel of this thread."""
+        outer = this_thread.kernel
+        if outer is not None:
+            refuse_nested(outer)
+        self._check_open()
+        this_thread.kernel = self
+        self._thread = threading.get_ident()
+
+    def _leave(self) -> None:
+        this_thread.kernel = self.current = self._thread = None
+
+    def disown(self) -> None:
+        """This is a copy in a forked child: let go of all that the parent shares."""
+        self.forked = self.closed = True
+        self.ready.clear()
+        self._batch.clear()
+        self.inbox.give_back()
+        self.poller.close()
+        self.poller = interrupts.NoPoller()  # type: ignore[assignment]
+        if self.current is not None:
+            self.current.cancelled = interrupts.Forked()
+
+    def recheck(self, task: Task[Any]) -> None:
+        if not self.forked:  # there, nothing shields a task from ForkedError
+            super().recheck(task)
+
+    def _close(self, task: Task[Any]) -> None:
+        closing, task.closing = task.closing, None
+        reports.close_for(task, closing)
