@@ -1717,7 +1717,7 @@ def main():
         print("records", len(records), "busy" if cpu > 0.1 else "idle")
         for number in held:
             os.close(number)
-        yield sleep(0.15)
+        yield sleep(0.4)  # the episode is over when there were enough for 0.2 s
         for client in clients:
             client.settimeout(1)
             print(client.recv(100).decode())
