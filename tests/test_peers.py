@@ -173,14 +173,16 @@ def test_waking_many_costs_each_the_same(monkeypatch):
             channel = Channel()
             for _ in range(count):
                 yield spawn(waiter(channel))
-            start = time.perf_counter()
+            start = time.process_time()
             channel.close()
             yield
-            return (time.perf_counter() - start) / count
+            return (time.process_time() - start) / count
 
         return min(run(main()) for _ in range(3))
 
-    few, many = cost(1_000), cost(16_000)
+    # The best of five of each: a collection of garbage, or another process, may be in one.
+    few = min(cost(1_000) for _ in range(5))
+    many = min(cost(16_000) for _ in range(5))
     assert many < 4 * few, f"{few * 1e6:.1f} µs among 1,000, {many * 1e6:.1f} among 16,000"
 
 
