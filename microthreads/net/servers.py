@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 from collections.abc import Callable, Generator
 from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
 from types import coroutine
 from typing import Any
 
 from microthreads.calls import sleep
-from microthreads.kernel import Routine, check_routine, current_task, is_routine, now
+from microthreads.kernel import (
+    Routine,
+    check_routine,
+    current_task,
+    is_routine,
+    now,
+    place_of_caller,
+)
 from microthreads.net.sockets import Socket
 
 logger = logging.getLogger("microthreads")
@@ -72,9 +78,7 @@ def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], No
     A plain call: between the accept and the task that closes the connection
     there must be no cancel point.
     """
-    me = current_task()
-    frame = sys._getframe(1)
-    place = frame.f_code, frame.f_lasti
+    me, place = current_task(), place_of_caller()
 
     def start(connection: Socket) -> None:
         try:

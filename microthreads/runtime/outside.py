@@ -82,10 +82,7 @@ class Reachable(Core):
         Raises:
             RuntimeError: The kernel is closed.
         """
-        if self.forked:
-            raise interrupts.forked_error()
-        if self.closed:
-            raise RuntimeError("this kernel is closed: make another one")
+        self._check_alive()
         self.inbox.post(function, args)
 
     def submit(self, routine: Routine[T]) -> Future[T]:
@@ -108,12 +105,16 @@ class Reachable(Core):
         return reports.take(self.tasks.values())
 
     def _check_open(self) -> None:
-        """Refuse what comes too late, or from the wrong thread."""
+        """Refuse what comes from the wrong thread, or too late."""
         if self._thread not in (None, threading.get_ident()):
             raise RuntimeError(
                 f"this kernel runs in another thread, and now runs {self.current}: "
                 "from here, use its post() or submit()"
             )
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        """Refuse what comes too late."""
         if self.forked:
             raise interrupts.forked_error()
         if self.closed:
