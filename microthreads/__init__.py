@@ -33,7 +33,6 @@ from microthreads.errors import (
 from microthreads.kernel import (
     Descriptor,
     EpollPoller,
-    SelectorPoller,
     State,
     SystemCall,
     Task,
@@ -41,7 +40,7 @@ from microthreads.kernel import (
     now,
 )
 from microthreads.net import Socket, accept_loop, listen
-from microthreads.runtime import Kernel, run
+from microthreads.runtime import Kernel, SelectorPoller, run
 from microthreads.select import select
 from microthreads.timeouts import move_on_after, shield, timeout
 

@@ -11,16 +11,17 @@ which is why a select can be a branch of a select.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from microthreads.kernel import (
     PENDING,
     Failure,
+    Join,
+    Pending,
     SystemCall,
     Task,
     Wait,
     Waiter,
-    as_call,
 )
 
 __all__ = ["Select", "select"]
@@ -29,11 +30,12 @@ __all__ = ["Select", "select"]
 class Select(SystemCall[tuple[int, Any]]):
     """Make exactly one of several calls."""
 
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "outcome")
 
     def __init__(self, calls: list[SystemCall[Any]]) -> None:
         self.waiter = None
         self.calls = calls
+        self.outcome: Any = PENDING  # what has happened, while others are being undone
 
     def attempt(self, task: Task[Any]) -> Any:
         for index, call in enumerate(self.calls):
@@ -63,21 +65,29 @@ class Select(SystemCall[tuple[int, Any]]):
             self._release(self.calls[:armed])
             raise
 
-    def disarm(self, waiter: Waiter) -> None:
-        self._release(self.calls)
+    def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
+        return self._release(self.calls)
 
-    def _release(self, calls: list[SystemCall[Any]]) -> None:
+    def _release(self, calls: list[SystemCall[Any]]) -> Literal[Pending.PENDING] | None:
+        """Undo these calls; PENDING if one takes time, and comes back to `woken`."""
+        undone: Literal[Pending.PENDING] | None = None
         for call in calls:
             if call.waiter is self:
-                call.disarm(self)
-                call.waiter = None
+                if call.disarm(self) is PENDING:
+                    undone = PENDING
+                else:
+                    call.waiter = None
+        return undone
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
-        """One branch has succeeded: disarm the others, and pass its value on."""
-        index = self.calls.index(call)
+        """One branch has succeeded, or is undone: when all others are, pass it on."""
         call.waiter = None
-        self._release(self.calls[:index] + self.calls[index + 1 :])
-        self.wake(value if isinstance(value, Failure) else (index, value))
+        if self.outcome is PENDING and value is not PENDING:
+            index = self.calls.index(call)
+            self.outcome = value if isinstance(value, Failure) else (index, value)
+        if self._release(self.calls) is None:
+            outcome, self.outcome = self.outcome, PENDING
+            self.wake(outcome)
 
     def describe(self) -> Wait:
         if len(self.calls) == 1:
@@ -117,3 +127,10 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
             raise ValueError(f"select() got {call!r} twice: make a second one")
         branches.append(call)
     return Select(branches)
+
+
+def as_call(request: Any) -> SystemCall[Any] | None:
+    """`request` as a system call, or None if it is not one. A task means its join."""
+    if isinstance(request, SystemCall):
+        return request
+    return Join(request) if isinstance(request, Task) else None

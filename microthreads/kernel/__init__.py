@@ -9,11 +9,11 @@ from microthreads.kernel.clock import Clock, MonotonicClock
 from microthreads.kernel.current import current_task, now, running_kernel
 from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
-from microthreads.kernel.pollers import EpollPoller, Poller, SelectorPoller
+from microthreads.kernel.pollers import EpollPoller, Poller
 from microthreads.kernel.routines import Place, Routine, check_routine, is_routine, place_of_caller
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
-from microthreads.kernel.task import Join, State, Task, as_call
+from microthreads.kernel.task import Join, State, Task
 from microthreads.kernel.waitqueue import WaitQueue
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Poller",
     "Routine",
     "Scope",
-    "SelectorPoller",
     "Side",
     "State",
     "SystemCall",
@@ -41,7 +40,6 @@ __all__ = [
     "Wait",
     "WaitQueue",
     "Waiter",
-    "as_call",
     "check_routine",
     "current_task",
     "is_routine",

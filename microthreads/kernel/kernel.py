@@ -43,6 +43,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from microthreads.errors import InvariantError
 from microthreads.kernel.clock import Clock, MonotonicClock
+from microthreads.kernel.contexts import resume
 from microthreads.kernel.pollers import Poller
 from microthreads.kernel.routines import (
     FINISHED,
@@ -159,16 +160,16 @@ class Core:
                 if observers:
                     for observer in observers:
                         observer.resumed(task)
-                value = task.value
+                value, step = task.value, task.step
                 try:
                     if value is None:
-                        request = task.routine.send(None)
+                        request = task.routine.send(None) if step is None else step(None)
                     else:
                         task.value = None
                         if type(value) is Failure:
-                            request = task.routine.throw(value.raised())
+                            request = resume(task, value)
                         else:
-                            request = task.routine.send(value)
+                            request = task.routine.send(value) if step is None else step(value)
                 except StopIteration as stop:
                     if not task.callers:
                         end(task, stop.value)
@@ -191,12 +192,9 @@ class Core:
         """
         while task.callers:
             del self._called[task.routine]
-            task.routine = task.callers.pop()
+            task.switch_to(task.callers.pop())
             try:
-                if isinstance(outcome, Failure):
-                    request = task.routine.throw(outcome.raised())
-                else:
-                    request = task.routine.send(outcome)
+                request = resume(task, outcome)
             except StopIteration as stop:
                 outcome = stop.value
             except BaseException as error:
@@ -248,7 +246,7 @@ class Core:
         if task.callers is None:
             task.callers = []
         task.callers.append(task.routine)
-        task.routine = routine
+        task.switch_to(routine)
         self._called[routine] = task
 
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
@@ -358,8 +356,9 @@ class Core:
             return
         call = task.waiting_on
         if call is not None:
-            call.disarm(task)
-            self.wake(task, Failure(scope.interruption(call)))
+            task.value = Failure(scope.interruption(call))  # `Task.woken` may find it there
+            if call.disarm(task) is not PENDING:
+                self.wake(task, task.value)
         elif task is not self.current and is_unstarted(task.routine):
             task.value = Failure(scope.interruption(None))
 
@@ -369,7 +368,7 @@ class Core:
         del self.tasks[task.routine]
         if not task.daemon:
             self.live -= 1
-        task.routine = task._parent = task.scope = None
+        task.routine = task.step = task._parent = task.scope = None
         task.value = outcome
         joiners = task.joiners
         if isinstance(outcome, Failure):
@@ -377,30 +376,21 @@ class Core:
             self._failed(task, outcome.error, joined=bool(joiners))
         while joiners:
             joiners.popleft().wake(outcome)
-        if task.closing is not None:
-            self._close(task)
+        if task.closing is not None or task.holding:
+            self._let_go(task)
         if self._observers:
             for observer in self._observers:
                 observer.ended(task)
 
-    def _close(self, task: Task[Any]) -> None:
-        """`task` has ended: close what belonged to it."""
-        closing, task.closing = task.closing, None
-        closing.close()
+    def _let_go(self, task: Task[Any]) -> None:
+        """`task` ended with something to close, or with locks. A subclass sees to them."""
+
+    def put_under(self, task: Task[Any], routine: Routine[Any]) -> None:
+        """Have the outcome of `task`'s routine go to `routine`, as if that had yielded it."""
+        task.callers = [routine, *(task.callers or ()), task.routine]
+        root = task.callers[1]
+        task.routine = task.callers.pop()
+        self.tasks[routine] = self._called[root] = self.tasks.pop(root)
 
     def _failed(self, task: Task[Any], error: BaseException, *, joined: bool) -> None:
         """`task` ended with `error`. Who hears of it is for a subclass to say."""
-
-    # For embedding in another loop, and for those who look
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when `tick` has I/O to serve, for embedding."""
-        return self.poller.fileno()
-
-    def deadline(self) -> float | None:
-        """By when, on the kernel's clock, `tick` is to be called; None: not before I/O."""
-        return self.now() if self.ready else self.timers.next_deadline()
-
-    def observe(self, observer: Observer) -> None:
-        """Tell `observer` of each transition from now on."""
-        self._observers += (observer,)

@@ -95,16 +95,12 @@ def used_up(routine: Any) -> str | None:
         return "has already been started"
     if _ask(routine, "running"):
         return "is running"
-    return "has already finished" if _frame(routine) is None else None
+    return "has already finished" if _ask(routine, "frame") is None else None
 
 
 def name_of(routine: Any) -> str:
     """What a task that runs `routine` is called, unless it is told."""
-    try:
-        name: str = routine.__name__
-    except AttributeError:  # another class's own generator
-        name = type(routine).__name__
-    return name
+    return getattr(routine, "__name__", None) or type(routine).__name__
 
 
 def is_unstarted(routine: Any) -> bool:
@@ -121,15 +117,10 @@ def _ask(routine: Any, what: str) -> Any:
     return None
 
 
-def _frame(routine: Any) -> FrameType | None:
-    frame: FrameType | None = _ask(routine, "frame")
-    return frame
-
-
 def frames_of(routine: Any) -> Iterator[FrameType]:
     """The frames of `routine` and of those it delegates to, outermost first."""
     while routine is not None:
-        frame = _frame(routine)
+        frame = _ask(routine, "frame")
         if frame is not None:
             yield frame
         routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")

@@ -4,7 +4,8 @@ A task yields a `SystemCall`; the kernel performs it through four methods:
 
     attempt(task)    take effect now, wholly or not at all; else return PENDING
     arm(waiter)      ask to be told when another attempt may succeed
-    disarm(waiter)   undo arm; never wakes anybody
+    disarm(waiter)   undo arm, at once or, returning PENDING, in time; never
+                     wakes anybody
     describe()       say what is waited for, for reports
 
 A call is armed for one *waiter*: the task that yielded it, or the call that it
@@ -138,9 +139,14 @@ class SystemCall(Generic[T]):
         """Arrange that `wake`, `fail` or `retry` is called when it is time."""
         raise NotImplementedError
 
-    def disarm(self, waiter: Waiter) -> None:
-        """Undo `arm`, in constant time: by default, leave the wait queue."""
+    def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
+        """Undo `arm`, in constant time: by default, leave the wait queue.
+
+        A call that cannot be undone at once returns `PENDING`, and calls
+        `wake(PENDING)` when it is. It may be asked more than once.
+        """
         self.queue.remove(self)
+        return None
 
     def describe(self) -> Wait:
         """What a task parked on this call waits for."""

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from enum import Enum
+from functools import partial
 from traceback import FrameSummary
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from microthreads.errors import Cancelled
+from microthreads.kernel.contexts import context_for
 from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
@@ -49,6 +51,7 @@ class Task(Generic[T]):
         waiting_on: The system call it is parked on, or None.
         closing: What is closed when the task ends, even if it never began: a
             connection, say. Anything with a `close()`, or None.
+        holding: The locks that it owns, in the order in which it took them.
     """
 
     __slots__ = (
@@ -59,7 +62,9 @@ class Task(Generic[T]):
         "cancel_requested",
         "cancelled",
         "closing",
+        "context",
         "daemon",
+        "holding",
         "id",
         "joiners",
         "kernel",
@@ -67,6 +72,7 @@ class Task(Generic[T]):
         "reason",
         "routine",
         "scope",
+        "step",
         "value",
         "waiting_on",
     )
@@ -82,7 +88,6 @@ class Task(Generic[T]):
     ) -> None:
         self.kernel = kernel
         self.id = next(kernel.ids)
-        self.routine: Any = routine  # None when done; Any spares the run loop casts
         self.name: str = name or name_of(routine)
         self.daemon = daemon
         self._parent = parent
@@ -94,8 +99,17 @@ class Task(Generic[T]):
         self.scope: Scope | None = None
         self.cancelled: Any = None
         self.closing: Any = None
+        self.context = context_for(parent)
+        self.switch_to(routine)
+        self.holding: dict[Any, None] | None = None
         self.cancel_requested = False
         self.reason: Any = None
+
+    def switch_to(self, routine: Routine[Any]) -> None:
+        """Have `routine` run from the next resume on, in the task's context if it has one."""
+        self.routine: Any = routine  # None when done; Any spares the run loop casts
+        context = self.context
+        self.step = None if context is None else partial(context.run, routine.send)
 
     @property
     def state(self) -> State:
@@ -202,8 +216,8 @@ class Task(Generic[T]):
         return self
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
-        """The call that it is parked on has ended with `value`."""
-        self.kernel.wake(self, value)
+        """The call that it is parked on has ended with `value`, or is undone."""
+        self.kernel.wake(self, self.value if value is PENDING else value)
 
     def stack(self) -> list[FrameSummary]:
         """Where the task is: its frames, outermost first, as `traceback` has them.
@@ -264,10 +278,3 @@ class Join(SystemCall[T]):
 
     def describe(self) -> Wait:
         return Wait("join", self.target, self.target)
-
-
-def as_call(request: Any) -> SystemCall[Any] | None:
-    """`request` as a system call, or None if it is not one. A task means its join."""
-    if isinstance(request, SystemCall):
-        return request
-    return Join(request) if isinstance(request, Task) else None

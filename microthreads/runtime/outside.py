@@ -100,6 +100,18 @@ class Reachable(Core):
         self.post(submission.start)
         return submission.future
 
+    def fileno(self) -> int:
+        """A descriptor that is readable when `tick` has I/O to serve, for embedding."""
+        return self.poller.fileno()
+
+    def deadline(self) -> float | None:
+        """By when, on the kernel's clock, `tick` is to be called; None: not before I/O."""
+        return self.now() if self.ready else self.timers.next_deadline()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each transition from now on."""
+        self._observers += (observer,)
+
     def snapshot(self) -> reports.Snapshot:
         """All tasks that are not done, what each waits on, and the cycle if there is one."""
         return reports.take(self.tasks.values())
@@ -147,6 +159,10 @@ class Reachable(Core):
         if not self.forked:  # there, nothing shields a task from ForkedError
             super().recheck(task)
 
-    def _close(self, task: Task[Any]) -> None:
+    def _let_go(self, task: Task[Any]) -> None:
+        for lock in tuple(task.holding or ()):
+            reports.held_by_nobody(task, lock)
+            lock.owner_ended(task)
         closing, task.closing = task.closing, None
-        reports.close_for(task, closing)
+        if closing is not None:
+            reports.close_for(task, closing)

@@ -170,6 +170,12 @@ def close_for(task: Task[Any], closing: Any) -> None:
             logger.exception("closing %r with %s failed", closing, task)
 
 
+def held_by_nobody(task: Task[Any], lock: Any) -> None:
+    """Log that `task` has ended without releasing `lock`."""
+    with contextlib.suppress(Exception):
+        logger.error("%s, spawned at %s, ended without releasing %s", task, task.spawned_at, lock)
+
+
 def log_stragglers(table: Snapshot, grace: float) -> None:
     """Log the tasks that were cancelled `grace` seconds ago and have not ended."""
     logger.error("abandoned after %s s of grace, still cleaning up:\n%s", grace, table)
