@@ -30,6 +30,7 @@ from microthreads.errors import (
     ForkedError,
     InvariantError,
 )
+from microthreads.groups import Supervisor, TaskGroup, gather, parallel_map, race
 from microthreads.kernel import (
     Descriptor,
     EpollPoller,
@@ -40,33 +41,63 @@ from microthreads.kernel import (
     now,
 )
 from microthreads.net import Socket, accept_loop, listen
+from microthreads.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 from microthreads.runtime import Kernel, SelectorPoller, run
 from microthreads.select import select
+from microthreads.sync import (
+    Barrier,
+    BoundedSemaphore,
+    BrokenBarrierError,
+    Condition,
+    Event,
+    Lock,
+    RLock,
+    Semaphore,
+)
 from microthreads.timeouts import move_on_after, shield, timeout
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "BrokenBarrierError",
     "BrokenLockError",
     "BusyError",
     "Cancelled",
     "Channel",
     "ClosedError",
+    "Condition",
     "DeadlockError",
     "Descriptor",
+    "Empty",
     "EpollPoller",
+    "Event",
     "ForkedError",
+    "Full",
     "InvariantError",
     "Kernel",
+    "LifoQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "RLock",
     "SelectorPoller",
+    "Semaphore",
+    "ShutDown",
     "Socket",
     "State",
+    "Supervisor",
     "SystemCall",
     "Task",
+    "TaskGroup",
     "accept_loop",
     "current_task",
+    "gather",
     "join",
     "listen",
     "move_on_after",
     "now",
+    "parallel_map",
+    "race",
     "run",
     "select",
     "shield",

@@ -1,4 +1,4 @@
-"""The first system calls: sleep, spawn and join.
+"""The first system calls: sleep, spawn and join; and a time limit for any other.
 
 Each call is one class, request and behaviour together.
 """
@@ -6,6 +6,8 @@ Each call is one class, request and behaviour together.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from sys import _getframe
 from types import GeneratorType
 from typing import Any, Literal, TypeVar
@@ -13,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from microthreads.kernel import (
     PENDING,
     Core,
+    Failure,
     Join,
     Pending,
     Place,
@@ -114,6 +117,67 @@ class Spawn(SystemCall[Task[T]]):
 
     def attempt(self, task: Task[Any]) -> Task[T]:
         return task.kernel.start(self.routine, self.name, self.daemon, task, self.place)
+
+
+class Within(SystemCall[Any]):
+    """Make a call, but do not wait for it longer than so many seconds.
+
+    Args:
+        call: The call. It must be one that can be undone at once.
+        seconds: How long to wait; 0 and less do not wait at all.
+        otherwise: What says what happens then: it returns the result, or raises.
+    """
+
+    __slots__ = ("call", "deadline", "otherwise", "seconds", "timer")
+
+    def __init__(self, call: SystemCall[Any], seconds: float, otherwise: Callable[[], Any]) -> None:
+        self.waiter = None
+        self.call = call
+        self.seconds = seconds
+        self.otherwise = otherwise
+        self.deadline = math.inf
+        self.timer: int | None = None
+
+    @property
+    def calls(self) -> tuple[SystemCall[Any]]:
+        """What it is made of."""
+        return (self.call,)
+
+    def attempt(self, task: Task[Any]) -> Any:
+        value = self.call.attempt(task)
+        return self.otherwise() if value is PENDING and self.seconds <= 0 else value
+
+    def arm(self, waiter: Waiter) -> None:
+        kernel = waiter.task.kernel
+        self.call.waiter = self
+        self.call.arm(self)
+        self.deadline = kernel.now() + self.seconds
+        if self.deadline < math.inf:
+            kernel.timers.add(self.deadline, self)
+
+    def disarm(self, waiter: Waiter) -> None:
+        waiter.task.kernel.timers.cancel(self)
+        self.call.disarm(self)
+        self.call.waiter = None
+
+    def woken(self, call: SystemCall[Any], value: Any) -> None:
+        """The call has ended in time."""
+        call.waiter = None
+        self.task.kernel.timers.cancel(self)
+        self.wake(value)
+
+    def expire(self) -> None:
+        """The time is over."""
+        self.call.disarm(self)
+        self.call.waiter = None
+        try:
+            value = self.otherwise()
+        except BaseException as error:
+            value = Failure.caught(error)
+        self.wake(value)
+
+    def describe(self) -> Wait:
+        return replace(self.call.describe(), deadline=self.deadline)
 
 
 def sleep(seconds: float) -> SystemCall[None]:

@@ -10,7 +10,14 @@ from microthreads.kernel.current import current_task, now, running_kernel
 from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller
-from microthreads.kernel.routines import Place, Routine, check_routine, is_routine, place_of_caller
+from microthreads.kernel.routines import (
+    Place,
+    Routine,
+    any_spelling,
+    check_routine,
+    is_routine,
+    place_of_caller,
+)
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
 from microthreads.kernel.task import Join, State, Task
@@ -40,6 +47,7 @@ __all__ = [
     "Wait",
     "WaitQueue",
     "Waiter",
+    "any_spelling",
     "check_routine",
     "current_task",
     "is_routine",

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from functools import wraps
 from gc import get_referents
 from inspect import isasyncgenfunction
-from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
-from typing import Any, TypeAlias, TypeVar
+from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType, coroutine
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Routine: TypeAlias = Generator[Any, Any, T] | Coroutine[Any, Any, T]
 
 
@@ -47,6 +49,18 @@ def is_routine(thing: Any) -> bool:
     return (
         kind is GeneratorType or kind is CoroutineType or isinstance(thing, Generator | Coroutine)
     )
+
+
+def any_spelling(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Routine[T]]:
+    """Let what an `async def` returns be used by `yield`, `yield from` and `await` alike."""
+
+    @coroutine
+    @wraps(function)
+    def spelled(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, T]:
+        result: T = yield from function(*args, **kwargs)
+        return result
+
+    return spelled
 
 
 def check_routine(thing: Any, verb: str) -> None:

@@ -28,6 +28,17 @@ class Target(Protocol):
     def expire(self) -> None: ...
 
 
+class Alarm:
+    """A target that only remembers that its time has come."""
+
+    def __init__(self) -> None:
+        self.timer: int | None = None
+        self.rung = False
+
+    def expire(self) -> None:
+        self.rung = True
+
+
 class Timers:
     """Deadlines on the kernel's clock, in seconds."""
 

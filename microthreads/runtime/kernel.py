@@ -30,7 +30,7 @@ from microthreads.kernel import (
     place_of_caller,
 )
 from microthreads.kernel.current import this_thread
-from microthreads.kernel.timers import Timers
+from microthreads.kernel.timers import Alarm, Timers
 from microthreads.runtime import interrupts, reports
 from microthreads.runtime.outside import Reachable, refuse_nested
 
@@ -39,17 +39,6 @@ T = TypeVar("T")
 STOP_NOW = 2  # Ctrl-Cs beyond this one stop the kernel where it stands
 WITHOUT_SHIELDS = 1.0  # seconds that stragglers get after those that they had
 abandoned: list[Any] = []  # routines that would not end: kept, since collecting one closes it
-
-
-class Alarm:
-    """A target that only remembers that its time has come."""
-
-    def __init__(self) -> None:
-        self.timer: int | None = None
-        self.rung = False
-
-    def expire(self) -> None:
-        self.rung = True
 
 
 class Kernel(Reachable):

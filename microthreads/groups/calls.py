@@ -1,0 +1,82 @@
+"""The system calls of groups: spawn and join."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from microthreads.kernel import (
+    PENDING,
+    Pending,
+    Place,
+    Routine,
+    SystemCall,
+    Task,
+    Wait,
+    Waiter,
+)
+
+if TYPE_CHECKING:
+    from microthreads.groups.group import TaskGroup
+
+T = TypeVar("T")
+
+
+class GroupSpawn(SystemCall[Task[T]]):
+    """Start a task of a group."""
+
+    __slots__ = ("daemon", "group", "name", "place", "routine")
+
+    def __init__(
+        self,
+        group: TaskGroup,
+        routine: Routine[T],
+        name: str | None,
+        daemon: bool,
+        place: Place,
+    ) -> None:
+        self.waiter = None
+        self.group = group
+        self.routine = routine
+        self.name = name
+        self.daemon = daemon
+        self.place = place
+
+    def attempt(self, task: Task[Any]) -> Task[T]:
+        group = self.group
+        if not group.open:
+            raise RuntimeError(f"cannot spawn in {group}: its block is not entered, or was left")
+        if group.ending and not group.children:
+            raise RuntimeError(f"cannot spawn in {group}: it was cancelled, or failed")
+        child = task.kernel.start(self.routine, self.name, self.daemon, task, self.place)
+        group.adopt(child)
+        return child
+
+
+class GroupJoin(SystemCall[None]):
+    """Wait until all tasks of a group are done."""
+
+    __slots__ = ("group",)
+
+    def __init__(self, group: TaskGroup) -> None:
+        self.waiter = None
+        self.group = group
+
+    def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
+        group = self.group
+        if task in group.children:
+            raise RuntimeError(
+                f"{task} joins {group}, and is one of its tasks: it would wait for itself"
+            )
+        if not group.live:
+            group.cancel_daemons()
+        if group.children:
+            return PENDING
+        outcome: None = group.outcome()  # or a Failure, which whoever gets it raises
+        return outcome
+
+    def arm(self, waiter: Waiter) -> None:
+        self.group.joiners.append(self)
+
+    def describe(self) -> Wait:
+        children = self.group.children
+        return Wait("join", self.group, next(iter(children)) if len(children) == 1 else None)

@@ -1,0 +1,286 @@
+"""TaskGroup: a block of code, and the tasks that must not outlive it.
+
+    with TaskGroup() as group:              async with TaskGroup() as group:
+        yield group.spawn(one())                await group.spawn(one())
+        yield group.spawn(two())                await group.spawn(two())
+        yield group.join()
+
+A group is a cancel scope of the task that opens it, its *host*, and the waiter
+of a join of each child. So a child's end comes here as any result comes to a
+task, and the kernel knows nothing of groups. When a child fails, its siblings
+are cancelled; when all have ended, so is the block, and all failures come out
+as an ExceptionGroup.
+
+A plain `with` cannot wait at its end, `async with` can. So in a generator
+`group.join()` comes first; a block that is left without it, or by an error,
+cancels the children and goes on. The host's task then is not done before they
+are: a routine that waits for them is put under its own.
+
+Invariant: `children` are the tasks that are not done, each with the join that
+is armed for this group; `live` counts those that are no daemons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from microthreads.errors import Cancelled
+from microthreads.groups.calls import GroupJoin, GroupSpawn
+from microthreads.kernel import (
+    Failure,
+    Join,
+    Routine,
+    Scope,
+    SystemCall,
+    Task,
+    Waiter,
+    WaitQueue,
+    check_routine,
+    place_of_caller,
+)
+from microthreads.timeouts import shield
+
+T = TypeVar("T")
+
+
+class TaskGroup(Scope):
+    """A block that its tasks do not outlive; they fail and are cancelled together.
+
+    In a generator: ``with TaskGroup() as group: ...; yield group.join()``. In a
+    coroutine: ``async with TaskGroup() as group: ...``, which joins by itself.
+
+    When a task of the group fails, the others are cancelled; when they have
+    ended, the block is. A task that is cancelled by itself is no failure.
+
+    Raises:
+        ExceptionGroup: At the join, or at the end of the block: tasks failed, or
+            the block did; with all of their errors.
+        RuntimeError: A plain `with` block was left while tasks run, without a
+            join. They have been cancelled.
+    """
+
+    __slots__ = ("children", "ending", "errors", "joiners", "live", "open", "raised")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.children: dict[Task[Any], Join[Any]] = {}
+        self.live = 0
+        self.joiners = WaitQueue()
+        self.errors: list[BaseException] = []
+        self.raised: BaseException | None = None  # what a join has raised
+        self.open = False  # whether the block was entered, and not yet left
+        self.ending = False  # whether all that is left has been cancelled
+
+    def spawn(
+        self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
+    ) -> SystemCall[Task[T]]:
+        """A system call that starts `routine` as a task of this group, and returns the `Task`.
+
+        Args:
+            routine: A generator or coroutine object, not yet started.
+            name: What reports call the task; by default the routine's name.
+            daemon: Whether `join` does not wait for it: it is cancelled when all
+                others are done.
+
+        Raises:
+            TypeError: `routine` is not a routine.
+            RuntimeError: At the yield: the block was left, or not entered; or
+                the routine has been started.
+        """
+        check_routine(routine, "spawn")
+        return GroupSpawn(self, routine, name, daemon, place_of_caller())
+
+    def join(self) -> SystemCall[None]:
+        """A system call that waits until all tasks of the group are done.
+
+        Daemons are cancelled when the others are done, and waited for.
+
+        Raises:
+            ExceptionGroup: At the yield: tasks failed; with all of their errors.
+        """
+        return GroupJoin(self)
+
+    def cancel(self, reason: Any = None) -> None:
+        """Cancel all tasks of the group and then the block, which ends quietly. A plain call."""
+        self._cancel_children(reason)
+        self._settle()
+
+    # What the children do
+
+    def adopt(self, child: Task[Any]) -> None:
+        """Make `child`, which was just started, one of the group's."""
+        join = Join(child)
+        join.waiter = cast("Waiter", self)
+        join.arm(join.waiter)
+        self.children[child] = join
+        self.live += not child.daemon
+        if self.ending:
+            child.cancel(self.reason)
+
+    def woken(self, call: SystemCall[Any], value: Any) -> None:
+        """A child has ended."""
+        assert isinstance(call, Join)
+        child = call.target
+        call.waiter = None
+        del self.children[child]
+        self.live -= not child.daemon
+        self.ended(child, failure_of(child, value))
+        self._settle()
+
+    def ended(self, child: Task[Any], error: BaseException | None) -> None:
+        """`child` has ended, with `error` if it failed."""
+        if error is not None:
+            self.errors.append(error)
+            self._cancel_children(f"{child} failed")
+
+    def _cancel_children(self, reason: Any) -> None:
+        if not self.ending:
+            self.ending = True
+            self.reason = reason
+            for child in list(self.children):
+                child.cancel(reason)
+
+    def _settle(self) -> None:
+        """See whether those who join can go on, or the block must end."""
+        if self.joiners and not self.live:
+            self.cancel_daemons()
+        if self.children:
+            return
+        if self.joiners:
+            outcome = self.outcome()
+            while self.joiners:
+                self.joiners.popleft().wake(outcome)
+        elif self.ending:
+            super().cancel(self.reason)
+
+    def cancel_daemons(self) -> None:
+        """Cancel the daemons; nobody else is left."""
+        for child in list(self.children):
+            child.cancel("the other tasks of its group are done")
+
+    def outcome(self) -> Any:
+        """What a join gives when all are done. The errors are out then."""
+        errors, self.errors = self.errors, []
+        if not errors:
+            return None
+        self.raised = together(errors)
+        return Failure(self.raised)
+
+    # The block
+
+    def __enter__(self) -> Self:
+        self.enter()
+        self.open = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self.leave()
+        self.open = False
+        host = self.task
+        if host is None or host.done:
+            return False  # it was abandoned, and its generator is being collected
+        left = len(self.children)
+        if left:
+            self._cancel_children("the block of its group was left")
+            rest = self._rest()
+            rest.send(None)
+            host.kernel.put_under(host, rest)
+        own = isinstance(error, Cancelled) and error.scope is self
+        if not self.errors and (own or error is self.raised or not isinstance(error, Exception)):
+            if left and error is None:
+                raise _left(left)
+            return own
+        errors, self.errors = self.errors, []
+        if left and error is None:
+            errors.append(_left(left))
+        elif not own and error is not None and all(error is not each for each in errors):
+            errors.append(error)
+        raise together(errors) from None
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        failure = error
+        try:
+            if error is None:
+                await self.join()
+        except BaseException as from_join:
+            failure = from_join
+        await self._all_ended()
+        if self.__exit__(None, failure, None):
+            return True
+        if failure is not error and failure is not None:
+            raise failure
+        return False
+
+    async def _all_ended(self) -> None:
+        """Cancel what is left, and wait for it, whatever comes."""
+        while self.children:
+            self._cancel_children("the block of its group was left")
+            with shield(math.inf):
+                try:
+                    await self.join()
+                except BaseExceptionGroup as late:
+                    self.errors += late.exceptions
+
+    def _rest(self) -> Generator[Any, Any, Any]:
+        """What goes on under the host's routine, so that the task ends after its children.
+
+        It is sent the outcome of that routine, and hands it on.
+        """
+        result, errors = None, []
+        try:
+            result = yield
+        except BaseException as error:
+            errors.append(error)
+        try:
+            with shield(math.inf):
+                yield self.join()
+        except BaseException as late:
+            errors.append(late)
+        if errors:
+            raise errors[0] if len(errors) == 1 else together(errors)
+        return result
+
+    def __str__(self) -> str:
+        where = "" if self.task is None else f" of {self.task}"
+        return f"TaskGroup{where} ({len(self.children)} running)"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+def failure_of(child: Task[Any], value: Any) -> BaseException | None:
+    """The error in `value`, the outcome of `child`; its being cancelled is none."""
+    error = value.raised() if isinstance(value, Failure) else None
+    return None if isinstance(error, Cancelled) and error.scope is child else error
+
+
+def _left(count: int) -> RuntimeError:
+    return RuntimeError(
+        f"a TaskGroup block was left with {count} of its tasks running, which have been "
+        "cancelled: end it with `yield group.join()`, or use `async with`"
+    )
+
+
+def together(errors: list[BaseException]) -> BaseException:
+    """One error that carries all of `errors`; sys.exit() and Ctrl-C come first."""
+    for error in errors:
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            return error
+    many = "" if len(errors) == 1 else "s"
+    return BaseExceptionGroup(f"{len(errors)} failure{many} in a TaskGroup", errors)

@@ -1,0 +1,273 @@
+"""Supervisor: children that are started again when they fail, as Erlang's are.
+
+What is restarted with a child that has ended is the *strategy*:
+
+    one_for_one    that child alone
+    one_for_all    all children
+    rest_for_one   that child and those added after it
+
+Whether it is restarted at all is the child's own `restart`: "permanent" always,
+"transient" when it failed, "temporary" never. More than `max_restarts` restarts
+within `max_seconds` mean that restarting does not help: the supervisor ends all
+children and fails itself, so that a supervisor above it can act.
+
+The words and the rules are those of Erlang/OTP's supervisor behaviour. Children
+are started in the order in which they were added, and ended in the opposite one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, Literal, get_args
+
+from microthreads.calls import check_seconds
+from microthreads.groups.calls import GroupSpawn
+from microthreads.groups.group import TaskGroup
+from microthreads.kernel import (
+    Place,
+    Routine,
+    Task,
+    any_spelling,
+    check_routine,
+    now,
+    place_of_caller,
+)
+from microthreads.queues import Queue
+from microthreads.timeouts import shield
+
+logger = logging.getLogger("microthreads")
+
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+Restart = Literal["permanent", "transient", "temporary"]
+
+
+class Child:
+    """How a child is started, and the task that it is now.
+
+    Attributes:
+        name: Its name.
+        restart: When it is started again.
+        task: The task that runs it, or None.
+        restarts: How many times it was started again.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        name: str,
+        restart: Restart,
+        place: Place,
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.name = name
+        self.restart: Restart = restart
+        self.place = place
+        self.task: Task[Any] | None = None
+        self.restarts = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether it has a task that is not done."""
+        return self.task is not None and not self.task.done
+
+    def life(self) -> Generator[Any, Any, Any]:
+        """What its task runs: whatever goes wrong in starting it is its failure, too."""
+        routine = self.function(*self.args)
+        check_routine(routine, "add")
+        return (yield routine)
+
+    def __repr__(self) -> str:
+        return f"<Child {self.name!r}: {self.restart}, {self.restarts} restarts>"
+
+
+class Supervisor:
+    """Runs children, and starts those that fail again.
+
+    ``supervisor.add(worker, 1)``, then ``yield supervisor.run()``, or ``yield
+    spawn(supervisor.run())``.
+
+    Args:
+        strategy: What is restarted with a child: "one_for_one", "one_for_all" or
+            "rest_for_one".
+        max_restarts: How many restarts in `max_seconds` are too many; one more
+            than this number fails the supervisor.
+        max_seconds: See there.
+        name: What reports call it.
+
+    Attributes:
+        children: The children, in the order in which they were added.
+
+    Raises:
+        ValueError: No such strategy, or a negative number.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy = "one_for_one",
+        *,
+        max_restarts: int = 3,
+        max_seconds: float = 5.0,
+        name: str | None = None,
+    ) -> None:
+        if strategy not in get_args(Strategy):
+            raise ValueError(
+                f"no strategy {strategy!r}: choose from {', '.join(get_args(Strategy))}"
+            )
+        if max_restarts < 0:
+            raise ValueError(f"Supervisor() needs max_restarts >= 0, got {max_restarts}")
+        self.strategy = strategy
+        self.max_restarts = max_restarts
+        self.max_seconds = check_seconds(max_seconds, "Supervisor")
+        self.name = name
+        self.children: list[Child] = []
+        self._group: Children | None = None
+        self._restarted: deque[float] = deque()  # when, of the last `max_seconds`
+        self._events: Queue[tuple[Child, Task[Any] | None, BaseException | None]] = Queue()
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        restart: Restart = "transient",
+    ) -> Child:
+        """Have ``function(*args)`` run as a child. A plain call, before `run` or during it.
+
+        Args:
+            function: Returns a routine, as a generator function or an `async def`
+                does; it is called again for each restart.
+            *args: Its arguments.
+            name: What reports call the child; by default the function's name.
+            restart: "permanent": start it again whenever it ends; "transient": when
+                it failed; "temporary": never.
+
+        Raises:
+            ValueError: There is no such `restart`.
+            TypeError: `function` cannot be called.
+        """
+        if restart not in get_args(Restart):
+            raise ValueError(f"no restart {restart!r}: choose from {', '.join(get_args(Restart))}")
+        if not callable(function):
+            raise TypeError(f"add() needs a function that returns a routine, got {function!r}")
+        called = name or getattr(function, "__name__", None) or "child"
+        child = Child(function, args, called, restart, place_of_caller())
+        self.children.append(child)
+        self._events.put_nowait((child, None, None))
+        return child
+
+    def run(self) -> Routine[None]:
+        """A routine that runs the children, until all have ended for good.
+
+        Raises:
+            RuntimeError: There were too many restarts; the last child's error is its
+                `__cause__`. All children have ended.
+        """
+        return self._run()
+
+    @any_spelling
+    async def _run(self) -> None:
+        if self._group is not None:
+            raise RuntimeError(f"{self} is running already")
+        try:
+            async with Children(self) as self._group:
+                try:
+                    failed = await self._serve()
+                finally:
+                    with shield(math.inf):
+                        for child in reversed(self.children):
+                            await self._end(child, f"{self} is ending")
+        finally:
+            self._group = None
+        if failed is not None:
+            raise RuntimeError(
+                f"{self} gives up on {failed[0].name}: there were more than {self.max_restarts} "
+                f"restarts in {self.max_seconds} s"
+            ) from failed[1]
+
+    async def _serve(self) -> tuple[Child, BaseException | None] | None:
+        """Start and restart children; return the one that was restarted too often."""
+        while not self._events.empty() or any(child.running for child in self.children):
+            child, task, error = await self._events.get()
+            if task is None:
+                await self._start(child)
+            elif task is child.task and self._wants_restart(child, error):
+                if self._too_often():
+                    return child, error
+                await self._restart(child)
+        return None
+
+    def _wants_restart(self, child: Child, error: BaseException | None) -> bool:
+        again = child.restart == "permanent" or (child.restart == "transient" and error is not None)
+        if error is not None:
+            what = "it is restarted" if again else "it is not restarted"
+            logger.warning("%s of %s failed, and %s", child.task, self, what, exc_info=error)
+        return again
+
+    def _too_often(self) -> bool:
+        self._restarted.append(now())
+        while self._restarted[0] < now() - self.max_seconds:
+            self._restarted.popleft()
+        return len(self._restarted) > self.max_restarts
+
+    async def _restart(self, failed: Child) -> None:
+        """Start `failed` again, and what the strategy says is restarted with it."""
+        first = self.children.index(failed)
+        affected = {
+            "one_for_one": [failed],
+            "one_for_all": self.children,
+            "rest_for_one": self.children[first:],
+        }[self.strategy]
+        affected = [child for child in affected if child is failed or child.task is not None]
+        for child in reversed(affected):
+            await self._end(child, f"{failed.name} is restarted")
+        for child in affected:
+            if child is failed or child.restart != "temporary":
+                child.restarts += 1
+                await self._start(child)
+
+    async def _start(self, child: Child) -> None:
+        assert self._group is not None
+        routine = child.life()
+        child.task = await GroupSpawn(self._group, routine, child.name, False, child.place)
+
+    async def _end(self, child: Child, reason: str) -> None:
+        """Cancel `child`, and wait until it has ended, however it does."""
+        task = child.task
+        if task is not None and not task.done:
+            task.cancel(reason)
+            try:
+                await task
+            except BaseException:
+                if not task.done:
+                    raise  # it was this task that was cancelled
+
+    def child_ended(self, task: Task[Any], error: BaseException | None) -> None:
+        """The task of a child has ended, with `error` if it failed."""
+        for child in self.children:
+            if child.task is task:
+                self._events.put_nowait((child, task, error))
+
+    def __str__(self) -> str:
+        return f"Supervisor {self.name!r}" if self.name else "Supervisor"
+
+    def __repr__(self) -> str:
+        return f"<{self}: {self.strategy}, {len(self.children)} children>"
+
+
+class Children(TaskGroup):
+    """A group that leaves it to its supervisor what the failure of a child means."""
+
+    __slots__ = ("supervisor",)
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        super().__init__()
+        self.supervisor = supervisor
+
+    def ended(self, child: Task[Any], error: BaseException | None) -> None:
+        """Tell the supervisor."""
+        self.supervisor.child_ended(child, error)

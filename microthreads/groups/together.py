@@ -1,0 +1,78 @@
+"""gather and race: several routines at once, and what comes of them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from microthreads.groups.calls import GroupSpawn
+from microthreads.groups.group import TaskGroup
+from microthreads.kernel import Place, Routine, any_spelling, check_routine, place_of_caller
+from microthreads.select import select
+
+T = TypeVar("T")
+
+
+def gather(*routines: Routine[Any]) -> Routine[list[Any]]:
+    """A routine that runs `routines` as tasks, all at once, and returns their results.
+
+    ``yield gather(a(), b())``, or `yield from`, or `await`. If one fails, the others
+    are cancelled. It does not end before all of them have.
+
+    Args:
+        *routines: Generators or coroutines, not yet started.
+
+    Returns:
+        Their results, in the order of the arguments.
+
+    Raises:
+        ExceptionGroup: Some failed; with all of their errors.
+        TypeError: One is not a routine.
+    """
+    return _gather(_checked(routines, "gather"), place_of_caller())
+
+
+def race(*routines: Routine[T]) -> Routine[T]:
+    """A routine that runs `routines` as tasks, and returns the result of the first to end.
+
+    The others are cancelled, and waited for.
+
+    Args:
+        *routines: Generators or coroutines, not yet started.
+
+    Raises:
+        BaseException: The first to end has failed; its own error.
+        ExceptionGroup: Others failed as well, before they were cancelled or while.
+        TypeError: One is not a routine.
+        ValueError: There are none.
+    """
+    if not routines:
+        raise ValueError("race() needs at least one routine")
+    return _race(_checked(routines, "race"), place_of_caller())
+
+
+def _checked(routines: tuple[Routine[Any], ...], verb: str) -> tuple[Routine[Any], ...]:
+    for routine in routines:
+        check_routine(routine, verb)
+    return routines
+
+
+@any_spelling
+async def _gather(routines: tuple[Routine[Any], ...], place: Place) -> list[Any]:
+    async with TaskGroup() as group:
+        tasks = [await GroupSpawn(group, each, None, False, place) for each in routines]
+    return [task.result() for task in tasks]
+
+
+@any_spelling
+async def _race(routines: tuple[Routine[Any], ...], place: Place) -> Any:
+    result = None
+    try:
+        async with TaskGroup() as group:
+            tasks = [await GroupSpawn(group, each, None, False, place) for each in routines]
+            _, result = await select(*tasks)
+            group.cancel("another has won the race")
+    except BaseExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        raise failures.exceptions[0] from None
+    return result

@@ -1,0 +1,246 @@
+"""Condition: wait, with a lock, until another task says that something has changed.
+
+A wait gives the lock up and takes it back before it returns, in every case: when
+it was notified, when its time is over, when it is cancelled or loses a `select`.
+It is one system call that stands in two queues, one after the other:
+
+    condition.waiters   until it is notified, timed out or undone
+    lock.waiters        until the lock is handed to it, as to any other
+
+`notify` moves calls from the first queue to the second and wakes nobody: the
+lock is held by the task that notifies. So notifying a thousand costs a thousand
+moves, and no task runs only to find the lock taken.
+
+Undoing a wait takes time, since the lock must come back first: `disarm` returns
+PENDING. A notification that the undone wait had got goes on to the next one.
+
+The predicate of `wait_for` is evaluated when the lock is handed over: if it does
+not hold, the lock goes on to the next, and the task does not run at all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.sync.locks import Lock, RLock
+from microthreads.sync.waiting import FOR_EVER, Acquirable
+
+
+class Condition(Acquirable):
+    """A lock, and tasks that wait until what it guards has changed.
+
+    Args:
+        lock: The `Lock` or `RLock` to use; by default an `RLock` of its own.
+        name: What reports call it.
+
+    Raises:
+        TypeError: `lock` is neither.
+    """
+
+    __slots__ = ("lock",)
+
+    def __init__(self, lock: Lock | None = None, *, name: str | None = None) -> None:
+        if lock is not None and not isinstance(lock, Lock):
+            raise TypeError(f"Condition() needs a microthreads Lock or RLock, got {lock!r}")
+        super().__init__(name)
+        self.lock = RLock(name=name) if lock is None else lock
+
+    def acquire(self, blocking: bool = True, timeout: float = FOR_EVER) -> SystemCall[Any]:
+        """A system call that takes the lock: see `Lock.acquire`."""
+        return self.lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        """Give the lock up: see `Lock.release`."""
+        self.lock.release()
+
+    def leave(self) -> None:
+        """Release the lock at the end of a `with` block."""
+        self.lock.leave()
+
+    def locked(self) -> bool:
+        """Whether a task owns the lock. A plain call."""
+        return self.lock.locked()
+
+    def wait(self, timeout: float | None = None) -> SystemCall[bool]:
+        """A system call that gives the lock up, waits for `notify`, and takes it back.
+
+        Whatever ends it, also an error raised there, the task owns the lock then.
+
+        Args:
+            timeout: How long to wait, in seconds; None for as long as it takes.
+
+        Returns:
+            True; False if the time was over first.
+
+        Raises:
+            RuntimeError: At the yield: the task does not own the lock.
+            BrokenLockError: At the yield: the lock's owner ended without releasing it.
+        """
+        return ConditionWait(self, None, timeout)
+
+    def wait_for(
+        self, predicate: Callable[[], Any], timeout: float | None = None
+    ) -> SystemCall[Any]:
+        """A system call that waits until `predicate()` is true.
+
+        It is evaluated with the lock held: at once, and after each notification.
+
+        Args:
+            predicate: A plain function; what it raises is raised at the yield.
+            timeout: How long to wait in all, in seconds; None for as long as it takes.
+
+        Returns:
+            What the predicate returned last, which is false only if the time was over.
+
+        Raises:
+            RuntimeError: At the yield: the task does not own the lock.
+            BrokenLockError: At the yield: the lock's owner ended without releasing it.
+        """
+        return ConditionWait(self, predicate, timeout)
+
+    def notify(self, n: int = 1) -> None:
+        """Let `n` of the tasks that wait go on, first come, first served. A plain call.
+
+        Raises:
+            RuntimeError: The running task does not own the lock.
+        """
+        self.lock.check_owned(f"notify {self} without")
+        while n > 0 and self.waiters.first is not None:
+            self.pass_on()
+            n -= 1
+
+    def notify_all(self) -> None:
+        """Let all tasks that wait go on. A plain call; see `notify`."""
+        self.lock.check_owned(f"notify {self} without")
+        while self.waiters.first is not None:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Notify the first that waits, if any does; the lock must be taken."""
+        if self.waiters.first is not None:
+            call = self.waiters.popleft()
+            call.notified = True
+            del self.lock.waits[call]
+            self.lock.waiters.append(call)
+
+
+class ConditionWait(SystemCall[Any]):
+    """Wait for a notification, and have the lock back after it."""
+
+    __slots__ = (
+        "condition",
+        "deadline",
+        "depth",
+        "late",
+        "notified",
+        "predicate",
+        "seconds",
+        "timer",
+        "undoing",
+    )
+
+    def __init__(
+        self,
+        condition: Condition,
+        predicate: Callable[[], Any] | None,
+        seconds: float | None,
+    ) -> None:
+        self.waiter = None
+        self.condition = condition
+        self.predicate = predicate
+        self.seconds = math.inf if seconds is None else seconds
+        self.deadline = math.inf
+        self.timer: int | None = None
+        self.depth = 0
+
+    def attempt(self, task: Task[Any]) -> Any:
+        lock = self.condition.lock
+        if lock.owner is not task:
+            lock.check_owned(f"wait on {self.condition} without")
+        if self.predicate is not None:
+            value = self.predicate()
+            if value:
+                return value
+        self.depth = lock.depth
+        return PENDING
+
+    def arm(self, waiter: Waiter) -> None:
+        task, lock = waiter.task, self.condition.lock
+        self.notified = self.late = self.undoing = False
+        self._wait(lock)
+        if self.seconds < math.inf:
+            self.deadline = task.kernel.now() + self.seconds
+            task.kernel.timers.add(self.deadline, self)
+        if lock.owner is task:  # not yet given up by another branch of the same select
+            lock.let_go(task)
+            lock.hand_on()
+
+    def _wait(self, lock: Lock) -> None:
+        self.condition.waiters.append(self)
+        lock.waits[self] = None
+
+    def _stop_waiting(self) -> None:
+        """Leave the queue that it is in."""
+        self.condition.lock.waits.pop(self, None)
+        self.queue.remove(self)
+
+    def expire(self) -> None:
+        """Its time is over: take the lock back, unless that is under way."""
+        self.late = True
+        lock = self.condition.lock
+        if self.queue is not lock.waiters:
+            self._stop_waiting()
+            if lock.owner is None:
+                lock.take(self.task)
+                self.granted()
+            else:
+                lock.waiters.append(self)
+
+    def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
+        task, lock = waiter.task, self.condition.lock
+        task.kernel.timers.cancel(self)
+        if self.notified:
+            self.notified = False
+            self.condition.pass_on()
+        self.undoing = True
+        if lock.owner is None or lock.owner is task:
+            self._stop_waiting()
+            if lock.owner is None:
+                lock.take(task, self.depth)
+            return None
+        if self.queue is not lock.waiters:
+            self._stop_waiting()
+            lock.waiters.append(self)
+        return PENDING
+
+    def granted(self) -> None:
+        """The lock is the task's again; was it worth it?"""
+        self.condition.lock.depth = self.depth
+        value: Any = PENDING if self.undoing else self.notified
+        if self.predicate is not None and not self.undoing:
+            try:
+                value = self.predicate()
+            except BaseException as error:
+                value = Failure.caught(error)
+            if not (value or self.late):
+                self._give_back()
+                return
+        self.task.kernel.timers.cancel(self)
+        self.wake(value)
+
+    def _give_back(self) -> None:
+        """Not yet: wait for the next notification."""
+        lock = self.condition.lock
+        lock.let_go(self.task)
+        self.notified = False
+        self._wait(lock)
+
+    def describe(self) -> Wait:
+        lock = self.condition.lock
+        if self.queue is lock.waiters:
+            return Wait("acquire", lock, lock.owner)
+        deadline = None if self.deadline == math.inf else self.deadline
+        return Wait("wait on", self.condition, deadline=deadline)

@@ -1,0 +1,125 @@
+"""What all of sync/ is made of: a name, tasks that wait in order, a guard.
+
+Whatever wakes or ends is a plain call here (`release`, `set`, `notify`), and
+whatever may have to wait returns a system call. So a lock is taken by
+
+    with (yield lock.acquire()):      in a generator
+    async with lock:                  in a coroutine
+
+and a plain ``with lock:``, which could not wait, is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Protocol
+
+from microthreads.calls import Within, check_seconds
+from microthreads.kernel import SystemCall, WaitQueue
+
+FOR_EVER = -1  # what threading takes for "no timeout" at a lock
+
+
+class Waitable:
+    """Something that tasks wait for, first come, first served.
+
+    Attributes:
+        name: What reports call it, or None.
+        waiters: The calls that wait for it.
+    """
+
+    __slots__ = ("__weakref__", "name", "waiters")
+
+    def __init__(self, name: str | None) -> None:
+        self.name = name
+        self.waiters = WaitQueue()
+
+    def __str__(self) -> str:
+        kind = type(self).__name__
+        return kind if self.name is None else f"{kind} {self.name!r}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+class Releasable(Protocol):
+    """What a guard releases."""
+
+    def leave(self) -> None: ...
+
+
+class Guard:
+    """What acquiring returns: `with` it, and it is released at the end of the block."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Releasable) -> None:
+        self._held = held
+
+    def __enter__(self) -> Any:
+        return self._held
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._held.leave()
+
+    def __repr__(self) -> str:
+        return f"<guard of {self._held}>"
+
+
+class Acquirable(Waitable):
+    """What can be acquired and released."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, name: str | None) -> None:
+        super().__init__(name)
+        self.guard = Guard(self)
+
+    def acquire(self, blocking: bool = True, timeout: Any = None) -> SystemCall[Any]:
+        raise NotImplementedError
+
+    def release(self) -> None:
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """Release it at the end of a `with` block."""
+        self.release()
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(
+            f"a plain `with` cannot wait for {self}: write `with (yield lock.acquire()):` "
+            "in a generator, `async with lock:` in a coroutine"
+        )
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Never reached; Python looks for it before `__enter__` is called."""
+
+    async def __aenter__(self) -> Any:
+        await self.acquire()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.leave()
+
+
+def limited(call: SystemCall[Any], blocking: bool, timeout: Any) -> SystemCall[Any]:
+    """`call` with the limits that `threading` knows; it gives False when they are over.
+
+    Raises:
+        ValueError: A timeout for a call that does not block, or a negative one.
+    """
+    if not blocking:
+        if timeout not in (None, FOR_EVER):
+            raise ValueError("acquire() cannot have a timeout when it is not blocking")
+        return Within(call, 0, _no)
+    if timeout in (None, FOR_EVER):
+        return call
+    return Within(call, check_seconds(timeout, "acquire"), _no)
+
+
+def waited(call: SystemCall[Any], timeout: float | None) -> SystemCall[Any]:
+    """`call`, but False when `timeout` seconds are over; 0 and less do not wait."""
+    return call if timeout is None else Within(call, timeout, _no)
+
+
+def _no() -> bool:
+    return False
