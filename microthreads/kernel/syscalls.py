@@ -84,7 +84,8 @@ class Wait:
 
     def __str__(self) -> str:
         text = self.kind if self.on is None else f"{self.kind} {self.on}"
-        return text if self.owner is None else f"{text}, owned by {self.owner}"
+        known = self.owner is None or self.owner is self.on
+        return text if known else f"{text}, owned by {self.owner}"
 
 
 class Failure:

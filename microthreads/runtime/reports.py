@@ -114,11 +114,12 @@ def place_of(task: Task[Any]) -> str:
     frames = task.stack()
     own = [frame for frame in frames if not frame.filename.startswith(PACKAGE)]
     for frame in reversed(own or frames):
-        return f"{_short(frame.filename)}:{frame.lineno} in {frame.name}"
+        return f"{short_path(frame.filename)}:{frame.lineno} in {frame.name}"
     return "-"
 
 
-def _short(path: str) -> str:
+def short_path(path: str) -> str:
+    """`path`, relative to the working directory where that is shorter."""
     try:
         return min(os.path.relpath(path), path, key=len)
     except (OSError, ValueError):  # no working directory any more, or another drive

@@ -39,7 +39,7 @@ from microthreads.sim.report import Report, add_note, described, steps_of
 from microthreads.sim.schedules import AtRandom, DepthFirst, read
 
 MOST_EXECUTIONS = 200_000  # of a depth-first search: some ten seconds of a small program
-MOST_STEPS = 10_000
+MOST_STEPS = 1_000
 
 
 def explore(

@@ -8,12 +8,12 @@ how to run it again. `report.check()` is for tests: it raises what was found.
 from __future__ import annotations
 
 import linecache
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
+from microthreads.runtime.reports import short_path
 from microthreads.sim.executions import Execution
 from microthreads.sim.recorder import Line, Moment
 
@@ -156,14 +156,7 @@ def _shown(line: Line) -> tuple[str, str]:
     """A line as "file:line in function", and its text."""
     code, number = line
     text = linecache.getline(code.co_filename, number).strip()
-    return f"{_short(code.co_filename)}:{number} in {code.co_name}", text
-
-
-def _short(path: str) -> str:
-    try:
-        return min(os.path.relpath(path), path, key=len)
-    except (OSError, ValueError):  # no working directory any more, or another drive
-        return path
+    return f"{short_path(code.co_filename)}:{number} in {code.co_name}", text
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
