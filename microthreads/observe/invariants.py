@@ -8,7 +8,8 @@ checks:
 - a parked task is armed for exactly the calls it waits on, and each of these
   stands in the wait queue it says, once;
 - the poller's count of armed calls is right, and it watches their descriptors;
-- `live` counts the tasks that are not daemons.
+- `live` counts the tasks that are not daemons;
+- a task owns the locks that it holds, and holds none when it is done.
 
 Each transition checks the task concerned. All tasks are checked when the kernel
 is idle, unless fewer transitions than there are tasks went by since the last
@@ -51,6 +52,7 @@ class Invariants(Observer):
     def ended(self, task: Task[Any]) -> None:
         self._require(task.state is State.DONE, task, "has ended, but is not done")
         self._require(not task.joiners, task, "has ended, but somebody still joins it")
+        self._require(not task.holding, task, "has ended, but still holds locks")
 
     def idle(self, seconds: float | None) -> None:
         kernel = running_kernel()
@@ -71,6 +73,8 @@ class Invariants(Observer):
             raise InvariantError(f"the kernel counts {kernel.live} tasks to wait for, not {live}")
 
     def _check_armed(self, task: Task[Any]) -> None:
+        for lock in task.holding or ():
+            self._require(lock.owner is task, task, f"holds {lock}, but does not own it")
         for call in _leaves(task.waiting_on):
             owned = call.waiter is not None and call.task is task
             self._require(owned, task, "is not the one that its call is armed for")

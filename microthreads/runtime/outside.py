@@ -160,9 +160,10 @@ class Reachable(Core):
             super().recheck(task)
 
     def _let_go(self, task: Task[Any]) -> None:
-        for lock in tuple(task.holding or ()):
+        holding, task.holding = task.holding, None
+        for lock in holding or ():
             reports.held_by_nobody(task, lock)
-            lock.owner_ended(task)
+            lock.owner_ended()
         closing, task.closing = task.closing, None
         if closing is not None:
             reports.close_for(task, closing)

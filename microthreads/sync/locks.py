@@ -59,7 +59,8 @@ class Lock(Acquirable):
             BrokenLockError: At the yield: its owner ended without releasing it.
             ValueError: A negative timeout, or one without blocking.
         """
-        return limited(Acquire(self), blocking, timeout)
+        call = Acquire(self)
+        return call if blocking and timeout == FOR_EVER else limited(call, blocking, timeout)
 
     def release(self) -> None:
         """Give the lock up, to the first task that waits for it. A plain call.
@@ -72,7 +73,8 @@ class Lock(Acquirable):
         self.depth -= 1
         if not self.depth:
             self.let_go(task)
-            self.hand_on()
+            if self.waiters.first is not None:
+                self.hand_on()
 
     def leave(self) -> None:
         """Release it, unless it broke inside the `with` block, which has ended in that error."""
@@ -127,7 +129,7 @@ class Lock(Acquirable):
             self.take(call.task)
             call.granted()
 
-    def owner_ended(self, task: Task[Any]) -> None:
+    def owner_ended(self) -> None:
         """Its owner has ended: fail all who wait for it, also by way of a condition."""
         for call in (*self.waiters, *self.waits):
             if call.waiter is not None:  # not undone with another of the same select

@@ -51,7 +51,8 @@ class Semaphore(Acquirable):
         Raises:
             ValueError: A negative timeout, or one without blocking.
         """
-        return limited(AcquirePermit(self), blocking, timeout)
+        call = AcquirePermit(self)
+        return call if blocking and timeout is None else limited(call, blocking, timeout)
 
     def release(self, n: int = 1) -> None:
         """Give `n` permits back, to the tasks that wait for one. A plain call.
