@@ -88,6 +88,14 @@ class Select(SystemCall[tuple[int, Any]]):
         if self._release(self.calls) is None:
             outcome, self.outcome = self.outcome, PENDING
             self.wake(outcome)
+        elif isinstance(self.waiter, Select):
+            self.waiter.chose(self)
+
+    def chose(self, call: SystemCall[Any]) -> None:
+        """`call`, a select itself, has chosen and will report: nothing else may happen now."""
+        self._release([other for other in self.calls if other is not call])
+        if isinstance(self.waiter, Select):
+            self.waiter.chose(self)
 
     def describe(self) -> Wait:
         if len(self.calls) == 1:
