@@ -100,7 +100,8 @@ class Select(SystemCall[tuple[int, Any]]):
     def describe(self) -> Wait:
         if len(self.calls) == 1:
             return self.calls[0].describe()
-        return Wait("select over", " | ".join(str(call) for call in self.calls))
+        armed = [call for call in self.calls if call.waiter is self]  # fewer while undoing some
+        return Wait("select over", " | ".join(str(call) for call in armed or self.calls))
 
 
 def select(*calls: Any) -> SystemCall[tuple[int, Any]]:

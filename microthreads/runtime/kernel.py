@@ -185,6 +185,7 @@ class Kernel(Reachable):
             task.waiting_on = None
             abandoned.append((task.routine, task.callers))
             task.routine = None
+        for task in tasks:
             if not self.forked:
                 self._let_go(task)
         self.timers = Timers()
