@@ -75,6 +75,10 @@ class Child:
         """Whether it has a task that is not done."""
         return self.task is not None and not self.task.done
 
+    def wants_restart(self, error: BaseException | None) -> bool:
+        """Whether it is to be started again, having ended with `error`, or well."""
+        return self.restart == "permanent" or (self.restart == "transient" and error is not None)
+
     def life(self) -> Generator[Any, Any, Any]:
         """What its task runs: whatever goes wrong in starting it is its failure, too."""
         routine = self.function(*self.args)
@@ -96,7 +100,7 @@ class Supervisor:
             "rest_for_one".
         max_restarts: How many restarts in `max_seconds` are too many; one more
             than this number fails the supervisor.
-        max_seconds: See there.
+        max_seconds: In how many seconds; restarts that were longer ago do not count.
         name: What reports call it.
 
     Attributes:
@@ -195,18 +199,17 @@ class Supervisor:
             child, task, error = await self._events.get()
             if task is None:
                 await self._start(child)
-            elif task is child.task and self._wants_restart(child, error):
-                if self._too_often():
+            elif task is child.task:
+                again = child.wants_restart(error)
+                too_often = again and self._too_often()
+                if error is not None:
+                    what = "is restarted" if again and not too_often else "is not restarted"
+                    logger.warning("%s failed, and %s by %s", task, what, self, exc_info=error)
+                if too_often:
                     return child, error
-                await self._restart(child)
+                if again:
+                    await self._restart(child)
         return None
-
-    def _wants_restart(self, child: Child, error: BaseException | None) -> bool:
-        again = child.restart == "permanent" or (child.restart == "transient" and error is not None)
-        if error is not None:
-            what = "it is restarted" if again else "it is not restarted"
-            logger.warning("%s of %s failed, and %s", child.task, self, what, exc_info=error)
-        return again
 
     def _too_often(self) -> bool:
         self._restarted.append(now())

@@ -29,6 +29,9 @@ class Verdict(Enum):
     FAILED = "failed"  # one failed
     INCONCLUSIVE = "inconclusive"  # none can be said of these; `Report.reason` says why
 
+    def __str__(self) -> str:
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -108,7 +111,7 @@ class Report:
 
     def __str__(self) -> str:
         executions, steps = _count(self.executions, "execution"), _count(self.deepest, "step")
-        lines = [f"{self.verdict.name}: {executions}, {steps} at most, {self.seconds:.2f} s"]
+        lines = [f"{self.verdict}: {executions}, {steps} at most, {self.seconds:.2f} s"]
         if self.reason:
             lines.append(self.reason)
         if self.failure is not None:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.sync.locks import Lock, RLock
-from microthreads.sync.waiting import FOR_EVER, Acquirable
+from microthreads.sync.waiting import Acquirable
 
 
 class Condition(Acquirable):
@@ -48,7 +48,7 @@ class Condition(Acquirable):
         super().__init__(name)
         self.lock = RLock(name=name) if lock is None else lock
 
-    def acquire(self, blocking: bool = True, timeout: float = FOR_EVER) -> SystemCall[Any]:
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> SystemCall[Any]:
         """A system call that takes the lock: see `Lock.acquire`."""
         return self.lock.acquire(blocking, timeout)
 

@@ -128,7 +128,7 @@ class Barrier(Waitable):
                 None for the barrier's own timeout.
 
         Returns:
-            A number from 0 to parties - 1, another one for each task: the order
+            A number from 0 to parties - 1, another one for each task, in the order
             in which they came.
 
         Raises:

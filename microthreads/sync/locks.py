@@ -46,7 +46,7 @@ class Lock(Acquirable):
         self.depth = 0  # how many times the owner has acquired it
         self.waits: dict[Any, None] = {}  # the waits on its conditions, in order
 
-    def acquire(self, blocking: bool = True, timeout: float = FOR_EVER) -> SystemCall[Any]:
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> SystemCall[Any]:
         """A system call that takes the lock, and returns a guard to use in a `with`.
 
         Args:
