@@ -1,1 +1,11 @@
-"""Example programs; run one as ``python3 -m examples.NAME`` from the checkout."""
+"""Example programs; run one as ``python3 -m examples.NAME`` from the checkout.
+
+The numbered ones are the classics, to be read in order: README.md has the list.
+"""
+
+from collections.abc import Generator
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+Routine: TypeAlias = Generator[Any, Any, T]
+"""What a generator function returns whose `return` gives a T: a type for type checkers."""

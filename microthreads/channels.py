@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from microthreads.errors import ClosedError
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, WaitQueue
@@ -31,7 +31,8 @@ D = TypeVar("D")
 class Channel(Generic[T]):
     """A queue between tasks, with room for `capacity` values.
 
-    ``async for value in channel`` receives until the channel is closed.
+    ``async for value in channel`` receives until the channel is closed, and ``with
+    channel:`` closes it at the end of the block.
 
     Args:
         capacity: How many values may be sent ahead of their receivers; at 0 a
@@ -126,6 +127,12 @@ class Channel(Generic[T]):
             while queue.first is not None:
                 call = queue.popleft()
                 call.fail(ClosedError(f"{self} was closed while {call.task} waited to {call.verb}"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Values(self)

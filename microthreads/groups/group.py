@@ -201,8 +201,8 @@ class TaskGroup(Scope):
         errors, self.errors = self.errors, []
         if left and error is None:
             errors.append(_left(left))
-        elif not own and error is not None and all(error is not each for each in errors):
-            errors.append(error)
+        elif error is not None and not isinstance(error, Cancelled):
+            errors += [error] if all(error is not each for each in errors) else []
         raise together(errors) from None
 
     async def __aenter__(self) -> Self:
@@ -220,7 +220,10 @@ class TaskGroup(Scope):
                 await self.join()
         except BaseException as from_join:
             failure = from_join
-        await self._all_ended()
+        try:
+            await self._all_ended()
+        except BaseException as given_up:  # even the shield was broken: run() is at its end
+            failure = given_up
         if self.__exit__(None, failure, None):
             return True
         if failure is not error and failure is not None:
@@ -253,7 +256,7 @@ class TaskGroup(Scope):
         except BaseException as late:
             errors.append(late)
         if errors:
-            raise errors[0] if len(errors) == 1 else together(errors)
+            raise together(errors) if len(errors) > 1 else errors[0]
         return result
 
     def __str__(self) -> str:
@@ -278,9 +281,13 @@ def _left(count: int) -> RuntimeError:
 
 
 def together(errors: list[BaseException]) -> BaseException:
-    """One error that carries all of `errors`; sys.exit() and Ctrl-C come first."""
+    """One error that carries all of `errors`; sys.exit() and Ctrl-C come first.
+
+    What was cancelled is left out: that is told again, at the next yield.
+    """
     for error in errors:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             return error
+    errors = [error for error in errors if not isinstance(error, Cancelled)] or errors
     many = "" if len(errors) == 1 else "s"
     return BaseExceptionGroup(f"{len(errors)} failure{many} in a TaskGroup", errors)

@@ -57,7 +57,7 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
         self._items = iter(items)
         self._limit = limit
         self._place = place
-        self._list = cast("Generator[Any, Any, list[T]]", self._collected())
+        self._list = self._collected()
         self._group = TaskGroup()
         self._ahead: deque[Task[T]] = deque()
 

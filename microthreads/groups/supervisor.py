@@ -27,8 +27,8 @@ from microthreads.calls import check_seconds
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
 from microthreads.kernel import (
+    AwaitableGenerator,
     Place,
-    Routine,
     Task,
     any_spelling,
     check_routine,
@@ -164,7 +164,7 @@ class Supervisor:
         self._events.put_nowait((child, None, None))
         return child
 
-    def run(self) -> Routine[None]:
+    def run(self) -> AwaitableGenerator[None]:
         """A routine that runs the children, until all have ended for good.
 
         Raises:

@@ -6,13 +6,20 @@ from typing import Any, TypeVar
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import Place, Routine, any_spelling, check_routine, place_of_caller
+from microthreads.kernel import (
+    AwaitableGenerator,
+    Place,
+    Routine,
+    any_spelling,
+    check_routine,
+    place_of_caller,
+)
 from microthreads.select import select
 
 T = TypeVar("T")
 
 
-def gather(*routines: Routine[Any]) -> Routine[list[Any]]:
+def gather(*routines: Routine[Any]) -> AwaitableGenerator[list[Any]]:
     """A routine that runs `routines` as tasks, all at once, and returns their results.
 
     ``yield gather(a(), b())``, or `yield from`, or `await`. If one fails, the others
@@ -31,7 +38,7 @@ def gather(*routines: Routine[Any]) -> Routine[list[Any]]:
     return _gather(_checked(routines, "gather"), place_of_caller())
 
 
-def race(*routines: Routine[T]) -> Routine[T]:
+def race(*routines: Routine[T]) -> AwaitableGenerator[T]:
     """A routine that runs `routines` as tasks, and returns the result of the first to end.
 
     The others are cancelled, and waited for.

@@ -11,6 +11,7 @@ from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller
 from microthreads.kernel.routines import (
+    AwaitableGenerator,
     Place,
     Routine,
     any_spelling,
@@ -25,6 +26,7 @@ from microthreads.kernel.waitqueue import WaitQueue
 
 __all__ = [
     "PENDING",
+    "AwaitableGenerator",
     "Clock",
     "Core",
     "Descriptor",

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import wraps
 from gc import get_referents
 from inspect import isasyncgenfunction
 from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType, coroutine
-from typing import Any, ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -51,7 +51,13 @@ def is_routine(thing: Any) -> bool:
     )
 
 
-def any_spelling(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Routine[T]]:
+class AwaitableGenerator(Generator[Any, Any, T], Awaitable[T]):
+    """What type checkers see of a routine that can be spelled in any way."""
+
+
+def any_spelling(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, AwaitableGenerator[T]]:
     """Let what an `async def` returns be used by `yield`, `yield from` and `await` alike."""
 
     @coroutine
@@ -60,7 +66,7 @@ def any_spelling(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, R
         result: T = yield from function(*args, **kwargs)
         return result
 
-    return spelled
+    return cast("Callable[P, AwaitableGenerator[T]]", spelled)
 
 
 def check_routine(thing: Any, verb: str) -> None:
@@ -80,9 +86,10 @@ def check_routine(thing: Any, verb: str) -> None:
     if callable(thing):
         name = getattr(thing, "__name__", "main")
         raise TypeError(f"{verb}() got the function {name} itself: call it: {name}()")
+    lost = ": did its yields get lost? A function without one just runs" if thing is None else ""
     raise TypeError(
         f"{verb}() needs a generator or coroutine, such as main() where main has a yield "
-        f"or is an async def; got {thing!r}"
+        f"or is an async def; got {thing!r}{lost}"
     )
 
 

@@ -70,7 +70,7 @@ class QueueJoin(SystemCall[None]):
         self.target.joiners.append(self)
 
     def describe(self) -> Wait:
-        return Wait("join", self.target)
+        return Wait(f"wait for {self.target.unfinished_tasks} unfinished of", self.target)
 
 
 def limited(

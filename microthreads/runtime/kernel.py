@@ -110,7 +110,10 @@ class Kernel(Reachable):
             raise
         finally:
             self._leave()
-        return self._outcome_of(task)
+        failure = self._failure_of(task)
+        if failure is not None:
+            raise failure  # here, so that its traceback has few frames that are ours
+        return task.result()
 
     def _go_on(self) -> None:
         """Turn until there is nothing left to wait for, or a reason to stop."""
@@ -124,15 +127,14 @@ class Kernel(Reachable):
                     raise
                 self.ending = error
 
-    def _outcome_of(self, main: Task[T]) -> T:
-        """What `run` returns, or raises: why it ended, caused by how `main` did."""
+    def _failure_of(self, main: Task[Any]) -> BaseException | None:
+        """What `run` raises: why it ended, caused by how `main` did."""
         failure = main.exception() if main.done else None
-        cause = None if isinstance(failure, Cancelled | KeyboardInterrupt) else failure
-        if self.interrupts:
-            raise KeyboardInterrupt from cause
-        if self.ending is not None and self.ending is not failure:
-            raise self.ending from cause
-        return main.result()
+        error = KeyboardInterrupt() if self.interrupts else self.ending
+        if error is None or error is failure:
+            return failure
+        error.__cause__ = None if isinstance(failure, Cancelled | KeyboardInterrupt) else failure
+        return error
 
     def _drain(self) -> None:
         """Cancel what is left, and give it `grace` seconds for its `finally` blocks.

@@ -70,7 +70,12 @@ class Snapshot:
     def __str__(self) -> str:
         rows = [("TASK", "STATE", "WAITS ON", "AT")]
         rows += [
-            (f"#{task.id} {task.name}", task.state.value, task.waits_on or "-", task.place)
+            (
+                f"#{task.id} {task.name}{' (daemon)' * task.daemon}",
+                task.state.value,
+                task.waits_on or "-",
+                task.place,
+            )
             for task in self.tasks
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]

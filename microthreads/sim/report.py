@@ -115,7 +115,7 @@ class Report:
         if self.reason:
             lines.append(self.reason)
         if self.failure is not None:
-            lines.append(f"{type(self.failure).__qualname__}: {self.failure}")
+            lines.append(f"{type(self.failure).__qualname__}: {self.failure}".rstrip(": "))
         return "\n".join([*lines, *([how] if (how := self._how()) else [])])
 
     def _how(self) -> str:

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.sync.locks import Lock, RLock
-from microthreads.sync.waiting import Acquirable
+from microthreads.sync.waiting import Acquirable, check_timeout
 
 
 class Condition(Acquirable):
@@ -146,8 +146,9 @@ class ConditionWait(SystemCall[Any]):
         self,
         condition: Condition,
         predicate: Callable[[], Any] | None,
-        seconds: float | None,
+        timeout: float | None,
     ) -> None:
+        seconds = check_timeout(timeout)
         self.waiter = None
         self.condition = condition
         self.predicate = predicate

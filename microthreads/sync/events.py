@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from microthreads.calls import Within
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
-from microthreads.sync.waiting import Waitable, waited
+from microthreads.sync.waiting import Waitable, check_timeout, no
 
 
 class Event(Waitable):
@@ -51,7 +51,8 @@ class Event(Waitable):
         Returns:
             True; False if the time was over first.
         """
-        return waited(EventWait(self), timeout)
+        call, seconds = EventWait(self), check_timeout(timeout)
+        return call if seconds is None else Within(call, seconds, no)
 
     def __str__(self) -> str:
         return f"{super().__str__()} ({'set' if self._set else 'not set'})"
@@ -116,7 +117,7 @@ class Barrier(Waitable):
         super().__init__(name)
         self.parties = parties
         self.action = action
-        self.timeout = timeout
+        self.timeout = check_timeout(timeout)
         self.broken = False
         self.n_waiting = 0
 
@@ -134,7 +135,7 @@ class Barrier(Waitable):
         Raises:
             BrokenBarrierError: At the yield: the barrier is broken, or was reset.
         """
-        seconds = self.timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else check_timeout(timeout)
         call = BarrierWait(self)
         return call if seconds is None else Within(call, seconds, self._too_late)
 

@@ -110,16 +110,20 @@ def limited(call: SystemCall[Any], blocking: bool, timeout: Any) -> SystemCall[A
     if not blocking:
         if timeout not in (None, FOR_EVER):
             raise ValueError("acquire() cannot have a timeout when it is not blocking")
-        return Within(call, 0, _no)
+        return Within(call, 0, no)
     if timeout in (None, FOR_EVER):
         return call
-    return Within(call, check_seconds(timeout, "acquire"), _no)
+    return Within(call, check_seconds(timeout, "acquire"), no)
 
 
-def waited(call: SystemCall[Any], timeout: float | None) -> SystemCall[Any]:
-    """`call`, but False when `timeout` seconds are over; 0 and less do not wait."""
-    return call if timeout is None else Within(call, timeout, _no)
+def check_timeout(timeout: Any) -> float | None:
+    """`timeout`, if it is None or a number of seconds; less than 0 means 0, as in `threading`."""
+    if timeout is None:
+        return None
+    negative = isinstance(timeout, int | float) and timeout < 0
+    return 0 if negative else check_seconds(timeout, "wait")
 
 
-def _no() -> bool:
+def no() -> bool:
+    """What a call gives whose time is over."""
     return False
