@@ -157,8 +157,9 @@ class Within(SystemCall[Any]):
 
     def disarm(self, waiter: Waiter) -> None:
         waiter.task.kernel.timers.cancel(self)
-        self.call.disarm(self)
-        self.call.waiter = None
+        if self.call.waiter is self:
+            self.call.disarm(self)
+            self.call.waiter = None
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         """The call has ended in time."""

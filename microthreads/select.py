@@ -30,12 +30,13 @@ __all__ = ["Select", "select"]
 class Select(SystemCall[tuple[int, Any]]):
     """Make exactly one of several calls."""
 
-    __slots__ = ("calls", "outcome")
+    __slots__ = ("calls", "outcome", "settled")
 
     def __init__(self, calls: list[SystemCall[Any]]) -> None:
         self.waiter = None
         self.calls = calls
         self.outcome: Any = PENDING  # what has happened, while others are being undone
+        self.settled = False  # whether anything has; nothing else may then
 
     def attempt(self, task: Task[Any]) -> Any:
         for index, call in enumerate(self.calls):
@@ -48,6 +49,7 @@ class Select(SystemCall[tuple[int, Any]]):
 
     def arm(self, waiter: Waiter) -> None:
         armed = 0
+        self.settled = False
         try:
             for call in self.calls:
                 if call.waiter is not None:
@@ -59,11 +61,12 @@ class Select(SystemCall[tuple[int, Any]]):
                     call.waiter = None
                     raise
                 armed += 1
-                if self.waiter is None:
+                if self.waiter is None or self.settled:
                     return  # arming this branch has woken an earlier one
-        except BaseException:
-            self._release(self.calls[:armed])
-            raise
+        except BaseException as error:
+            if self._release(self.calls[:armed]) is None:
+                raise
+            self._settle(Failure.caught(error))
 
     def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
         return self._release(self.calls)
@@ -80,22 +83,29 @@ class Select(SystemCall[tuple[int, Any]]):
         return undone
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
-        """One branch has succeeded, or is undone: when all others are, pass it on."""
+        """One branch has succeeded, or is undone: when all others are, wake."""
         call.waiter = None
-        if self.outcome is PENDING and value is not PENDING:
-            index = self.calls.index(call)
-            self.outcome = value if isinstance(value, Failure) else (index, value)
+        if value is not PENDING and not self.settled:
+            self._settle(self._from(call, value))
         if self._release(self.calls) is None:
             outcome, self.outcome = self.outcome, PENDING
             self.wake(outcome)
-        elif isinstance(self.waiter, Select):
-            self.waiter.chose(self)
 
-    def chose(self, call: SystemCall[Any]) -> None:
-        """`call`, a select itself, has chosen and will report: nothing else may happen now."""
-        self._release([other for other in self.calls if other is not call])
+    def _from(self, call: SystemCall[Any], value: Any) -> Any:
+        return value if isinstance(value, Failure) else (self.calls.index(call), value)
+
+    def _settle(self, outcome: Any) -> None:
+        """Something has happened, so nothing else may: the outermost select keeps the outcome."""
+        self.settled = True
         if isinstance(self.waiter, Select):
-            self.waiter.chose(self)
+            self.waiter.branch_settled(self, outcome)
+        else:
+            self.outcome = outcome
+
+    def branch_settled(self, branch: SystemCall[Any], outcome: Any) -> None:
+        """`branch`, a select itself, has settled, and wakes this one when all is undone."""
+        self._release([other for other in self.calls if other is not branch])
+        self._settle(self._from(branch, outcome))
 
     def describe(self) -> Wait:
         if len(self.calls) == 1:

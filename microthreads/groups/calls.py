@@ -67,15 +67,16 @@ class GroupJoin(SystemCall[None]):
             raise RuntimeError(
                 f"{task} joins {group}, and is one of its tasks: it would wait for itself"
             )
-        if not group.live:
-            group.cancel_daemons()
         if group.children:
             return PENDING
-        outcome: None = group.outcome()  # or a Failure, which whoever gets it raises
+        keep = task is not group.task
+        outcome: None = group.outcome(keep=keep)  # or a Failure, which whoever gets it raises
         return outcome
 
     def arm(self, waiter: Waiter) -> None:
         self.group.joiners.append(self)
+        if not self.group.live:
+            self.group.cancel_daemons()
 
     def describe(self) -> Wait:
         children = self.group.children

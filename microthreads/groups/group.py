@@ -23,12 +23,13 @@ is armed for this group; `live` counts those that are no daemons.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from microthreads.errors import Cancelled
 from microthreads.groups.calls import GroupJoin, GroupSpawn
+from microthreads.groups.failures import failure_of, together
+from microthreads.groups.rest import Rest, rest_of
 from microthreads.kernel import (
     Failure,
     Join,
@@ -62,7 +63,17 @@ class TaskGroup(Scope):
             join. They have been cancelled.
     """
 
-    __slots__ = ("children", "ending", "errors", "joiners", "live", "open", "raised")
+    __slots__ = (
+        "children",
+        "ending",
+        "errors",
+        "joiners",
+        "live",
+        "open",
+        "raised",
+        "rest",
+        "unwanted",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +84,8 @@ class TaskGroup(Scope):
         self.raised: BaseException | None = None  # what a join has raised
         self.open = False  # whether the block was entered, and not yet left
         self.ending = False  # whether all that is left has been cancelled
+        self.unwanted = False  # whether `cancel` asked for that
+        self.rest: Rest | None = None  # what waits for the children, if the block was left
 
     def spawn(
         self, routine: Routine[T], *, name: str | None = None, daemon: bool = False
@@ -106,6 +119,7 @@ class TaskGroup(Scope):
     def cancel(self, reason: Any = None) -> None:
         """Cancel all tasks of the group and then the block, which ends quietly. A plain call."""
         self._cancel_children(reason)
+        self.unwanted = True
         self._settle()
 
     # What the children do
@@ -127,7 +141,11 @@ class TaskGroup(Scope):
         call.waiter = None
         del self.children[child]
         self.live -= not child.daemon
-        self.ended(child, failure_of(child, value))
+        error = failure_of(child, value)
+        if self.rest is None or self.rest.begun:
+            self.ended(child, error)
+        elif error is not None:
+            self.rest.report(child)
         self._settle()
 
     def ended(self, child: Task[Any], error: BaseException | None) -> None:
@@ -149,31 +167,40 @@ class TaskGroup(Scope):
             self.cancel_daemons()
         if self.children:
             return
+        if self.rest is not None:
+            self.rest.groups.pop(self, None)
+        told = any(call.task is self.task for call in self.joiners)
+        if self.ending and (self.unwanted or not told):
+            super().cancel(self.reason)
         if self.joiners:
-            outcome = self.outcome()
+            outcome = self.outcome(keep=not told)
             while self.joiners:
                 self.joiners.popleft().wake(outcome)
-        elif self.ending:
-            super().cancel(self.reason)
 
     def cancel_daemons(self) -> None:
         """Cancel the daemons; nobody else is left."""
         for child in list(self.children):
             child.cancel("the other tasks of its group are done")
 
-    def outcome(self) -> Any:
-        """What a join gives when all are done. The errors are out then."""
-        errors, self.errors = self.errors, []
+    def outcome(self, *, keep: bool) -> Any:
+        """What a join gives when all are done. The host is told once, here or at the end."""
+        errors = self.errors
+        if not keep:
+            self.errors = []
         if not errors:
             return None
-        self.raised = together(errors)
-        return Failure(self.raised)
+        raised = together(errors)
+        if not keep:
+            self.raised = raised
+        return Failure(raised)
 
     # The block
 
     def __enter__(self) -> Self:
         self.enter()
         self.open = True
+        if self.ending:
+            self._settle()  # it was cancelled before
         return self
 
     def __exit__(
@@ -182,7 +209,6 @@ class TaskGroup(Scope):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self.leave()
         self.open = False
         host = self.task
         if host is None or host.done:
@@ -190,9 +216,9 @@ class TaskGroup(Scope):
         left = len(self.children)
         if left:
             self._cancel_children("the block of its group was left")
-            rest = self._rest()
-            rest.send(None)
-            host.kernel.put_under(host, rest)
+            self.rest = rest_of(host)
+            self.rest.groups[self] = None
+        self.leave()
         own = isinstance(error, Cancelled) and error.scope is self
         if not self.errors and (own or error is self.raised or not isinstance(error, Exception)):
             if left and error is None:
@@ -240,25 +266,6 @@ class TaskGroup(Scope):
                 except BaseExceptionGroup as late:
                     self.errors += late.exceptions
 
-    def _rest(self) -> Generator[Any, Any, Any]:
-        """What goes on under the host's routine, so that the task ends after its children.
-
-        It is sent the outcome of that routine, and hands it on.
-        """
-        result, errors = None, []
-        try:
-            result = yield
-        except BaseException as error:
-            errors.append(error)
-        try:
-            with shield(math.inf):
-                yield self.join()
-        except BaseException as late:
-            errors.append(late)
-        if errors:
-            raise together(errors) if len(errors) > 1 else errors[0]
-        return result
-
     def __str__(self) -> str:
         where = "" if self.task is None else f" of {self.task}"
         return f"TaskGroup{where} ({len(self.children)} running)"
@@ -267,27 +274,8 @@ class TaskGroup(Scope):
         return f"<{self}>"
 
 
-def failure_of(child: Task[Any], value: Any) -> BaseException | None:
-    """The error in `value`, the outcome of `child`; its being cancelled is none."""
-    error = value.raised() if isinstance(value, Failure) else None
-    return None if isinstance(error, Cancelled) and error.scope is child else error
-
-
 def _left(count: int) -> RuntimeError:
     return RuntimeError(
         f"a TaskGroup block was left with {count} of its tasks running, which have been "
         "cancelled: end it with `yield group.join()`, or use `async with`"
     )
-
-
-def together(errors: list[BaseException]) -> BaseException:
-    """One error that carries all of `errors`; sys.exit() and Ctrl-C come first.
-
-    What was cancelled is left out: that is told again, at the next yield.
-    """
-    for error in errors:
-        if isinstance(error, SystemExit | KeyboardInterrupt):
-            return error
-    errors = [error for error in errors if not isinstance(error, Cancelled)] or errors
-    many = "" if len(errors) == 1 else "s"
-    return BaseExceptionGroup(f"{len(errors)} failure{many} in a TaskGroup", errors)

@@ -9,10 +9,20 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import Place, Routine, Task, any_spelling, is_routine, place_of_caller
+from microthreads.kernel import (
+    Place,
+    Routine,
+    SystemCall,
+    Task,
+    any_spelling,
+    is_routine,
+    place_of_caller,
+)
 from microthreads.sync import Semaphore
 
 T = TypeVar("T")
+
+NOTHING = object()
 
 
 def parallel_map(
@@ -57,9 +67,10 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
         self._items = iter(items)
         self._limit = limit
         self._place = place
-        self._list = self._collected()
+        self._list: Any = self._collected()
         self._group = TaskGroup()
         self._ahead: deque[Task[T]] = deque()
+        self._next: Any = NOTHING
 
     # The list: a new item is begun whenever one of `limit` is done
 
@@ -85,7 +96,7 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
     def _one(self, item: Any, slots: Semaphore | None) -> Generator[Any, Any, T]:
         try:
             result: Any = self._call(item)
-            if is_routine(result):
+            if is_routine(result) or isinstance(result, SystemCall | Task):
                 result = yield result
         finally:
             if slots is not None:
@@ -94,6 +105,8 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
 
     def send(self, value: Any) -> Any:
         """Go on with the routine that returns the list."""
+        if self.gi_frame is None:
+            raise RuntimeError("this parallel_map is used up: make another one")
         return self._list.send(value)
 
     def throw(self, *error: Any) -> Any:
@@ -101,7 +114,17 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
         return self._list.throw(*error)
 
     def __await__(self) -> Generator[Any, Any, list[T]]:
-        return self._list
+        return (yield from self)
+
+    @property
+    def gi_frame(self) -> Any:
+        """Where it is, as of any generator."""
+        return self._list.gi_frame
+
+    @property
+    def gi_yieldfrom(self) -> Any:
+        """What it waits in, as of any generator."""
+        return self._list.gi_yieldfrom
 
     # The stream: `limit` items are begun ahead of the one that is received
 
@@ -128,11 +151,15 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
                 "results:`, and there `async for result in results:`"
             )
         while len(self._ahead) < self._limit:
-            try:
-                item = next(self._items)
-            except StopIteration:
+            if self._next is NOTHING:
+                self._next = next(self._items, NOTHING)
+            if self._next is NOTHING:
                 break
-            self._ahead.append(await self._begin(self._group, item, None))
+            # What is taken stays here until the yield has succeeded: that may be cancelled.
+            self._ahead.append(await self._begin(self._group, self._next, None))
+            self._next = NOTHING
         if not self._ahead:
             raise StopAsyncIteration
-        return await self._ahead.popleft()
+        result = await self._ahead[0]
+        self._ahead.popleft()
+        return result

@@ -161,7 +161,8 @@ class Supervisor:
         called = name or getattr(function, "__name__", None) or "child"
         child = Child(function, args, called, restart, place_of_caller())
         self.children.append(child)
-        self._events.put_nowait((child, None, None))
+        if self._group is not None:
+            self._events.put_nowait((child, None, None))
         return child
 
     def run(self) -> AwaitableGenerator[None]:
@@ -177,6 +178,9 @@ class Supervisor:
     async def _run(self) -> None:
         if self._group is not None:
             raise RuntimeError(f"{self} is running already")
+        self._events, self._restarted = Queue(), deque()
+        for child in self.children:
+            self._events.put_nowait((child, None, None))
         try:
             async with Children(self) as self._group:
                 try:
@@ -199,16 +203,10 @@ class Supervisor:
             child, task, error = await self._events.get()
             if task is None:
                 await self._start(child)
-            elif task is child.task:
-                again = child.wants_restart(error)
-                too_often = again and self._too_often()
-                if error is not None:
-                    what = "is restarted" if again and not too_often else "is not restarted"
-                    logger.warning("%s failed, and %s by %s", task, what, self, exc_info=error)
-                if too_often:
+            elif task is child.task and child.wants_restart(error):
+                if self._too_often():
                     return child, error
-                if again:
-                    await self._restart(child)
+                await self._restart(child)
         return None
 
     def _too_often(self) -> bool:
@@ -251,6 +249,8 @@ class Supervisor:
 
     def child_ended(self, task: Task[Any], error: BaseException | None) -> None:
         """The task of a child has ended, with `error` if it failed."""
+        if error is not None:
+            logger.warning("%s, a child of %s, failed", task, self, exc_info=error)
         for child in self.children:
             if child.task is task:
                 self._events.put_nowait((child, task, error))

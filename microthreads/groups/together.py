@@ -10,11 +10,11 @@ from microthreads.kernel import (
     AwaitableGenerator,
     Place,
     Routine,
+    Task,
     any_spelling,
     check_routine,
     place_of_caller,
 )
-from microthreads.select import select
 
 T = TypeVar("T")
 
@@ -66,20 +66,49 @@ def _checked(routines: tuple[Routine[Any], ...], verb: str) -> tuple[Routine[Any
 @any_spelling
 async def _gather(routines: tuple[Routine[Any], ...], place: Place) -> list[Any]:
     async with TaskGroup() as group:
-        tasks = [await GroupSpawn(group, each, None, False, place) for each in routines]
+        tasks = await _spawn_all(group, routines, place)
     return [task.result() for task in tasks]
 
 
 @any_spelling
 async def _race(routines: tuple[Routine[Any], ...], place: Place) -> Any:
-    result = None
     try:
-        async with TaskGroup() as group:
-            tasks = [await GroupSpawn(group, each, None, False, place) for each in routines]
-            _, result = await select(*tasks)
-            group.cancel("another has won the race")
+        async with Race() as race:
+            await _spawn_all(race, routines, place)
     except BaseExceptionGroup as failures:
-        if len(failures.exceptions) > 1:
+        if race.first is None or failures.exceptions != (race.first.exception(),):
             raise
-        raise failures.exceptions[0] from None
-    return result
+    assert race.first is not None
+    return race.first.result()
+
+
+async def _spawn_all(
+    group: TaskGroup, routines: tuple[Routine[Any], ...], place: Place
+) -> list[Task[Any]]:
+    """Start them all, or close those that could not be started any more."""
+    tasks: list[Task[Any]] = []
+    try:
+        for each in routines:
+            tasks.append(await GroupSpawn(group, each, None, False, place))  # noqa: PERF401
+    finally:
+        for each in routines[len(tasks) :]:
+            each.close()
+    return tasks
+
+
+class Race(TaskGroup):
+    """A group that is over when the first of its tasks has ended."""
+
+    __slots__ = ("first",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: Task[Any] | None = None
+
+    def ended(self, child: Task[Any], error: BaseException | None) -> None:
+        """The first to end has won; what the others fail with is told beside."""
+        if error is not None:
+            self.errors.append(error)
+        if self.first is None:
+            self.first = child
+            self.cancel("another has won the race")

@@ -8,13 +8,17 @@ such a variable of its own: before that there is nothing to keep apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from sys import modules
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from microthreads.kernel.syscalls import Failure
 
 if TYPE_CHECKING:
     from microthreads.kernel.task import Task
+
+
+T = TypeVar("T")
 
 
 def context_for(parent: Task[Any] | None) -> Any:
@@ -26,6 +30,13 @@ def context_for(parent: Task[Any] | None) -> Any:
     from contextvars import copy_context  # noqa: PLC0415  (see above)
 
     return copy_context()
+
+
+def call_for(task: Task[Any], function: Callable[[], T]) -> T:
+    """Call a function of the program's on behalf of `task`, in its context."""
+    context = task.context
+    result: T = function() if context is None else context.run(function)
+    return result
 
 
 def resume(task: Task[Any], value: Any) -> Any:

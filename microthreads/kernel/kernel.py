@@ -356,9 +356,8 @@ class Core:
             return
         call = task.waiting_on
         if call is not None:
-            task.value = Failure(scope.interruption(call))  # `Task.woken` may find it there
-            if call.disarm(task) is not PENDING:
-                self.wake(task, task.value)
+            if call.disarm(task) is not PENDING:  # else it calls `Task.woken` when it is undone
+                self.wake(task, Failure(scope.interruption(call)))
         elif task is not self.current and is_unstarted(task.routine):
             task.value = Failure(scope.interruption(None))
 

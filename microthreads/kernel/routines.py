@@ -125,8 +125,8 @@ def name_of(routine: Any) -> str:
 
 
 def is_unstarted(routine: Any) -> bool:
-    """Whether a live routine has not run its first step yet."""
-    return not _ask(routine, "suspended") and not _ask(routine, "running")
+    """Whether a live routine surely has not run its first step yet."""
+    return _ask(routine, "suspended") is False and _ask(routine, "running") is False
 
 
 def _ask(routine: Any, what: str) -> Any:

@@ -217,7 +217,9 @@ class Task(Generic[T]):
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         """The call that it is parked on has ended with `value`, or is undone."""
-        self.kernel.wake(self, self.value if value is PENDING else value)
+        if value is PENDING:
+            value = Failure(self.cancelled.interruption(call))
+        self.kernel.wake(self, value)
 
     def stack(self) -> list[FrameSummary]:
         """Where the task is: its frames, outermost first, as `traceback` has them.

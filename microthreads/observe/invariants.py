@@ -82,6 +82,9 @@ class Invariants(Observer):
                 continue  # undone already; another one of the select takes its time
             owned = call.waiter is not None and call.task is task
             self._require(owned, task, "is not the one that its call is armed for")
+            self._require(
+                getattr(call, "queue", self) is not None, task, "waits, and stands in no queue"
+            )
             queue = getattr(call, "queue", None)
             if queue is not None:
                 before = queue.first if call.previous is None else call.previous.next

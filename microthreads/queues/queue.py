@@ -16,6 +16,7 @@ unfinished.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import queue
 from collections import deque
@@ -183,13 +184,12 @@ class Queue(Generic[T]):
     def try_put(self, item: T) -> bool:
         if self.is_shutdown:
             raise ShutDown(f"cannot put into {self}: it was shut down")
-        if self.getters.first is not None:
-            self.getters.popleft().wake(item)
-        elif self.full():
+        if self.full():
             return False
-        else:
-            self._put(item)
+        self._put(item)
         self.unfinished_tasks += 1
+        while self.getters.first is not None and self._qsize():
+            self.getters.popleft().wake(self._get())
         return True
 
     def try_get(self) -> Any:
@@ -202,7 +202,7 @@ class Queue(Generic[T]):
             putter = self.putters.popleft()
             try:
                 self._put(putter.item)
-            except Exception as error:  # an item that cannot be ordered: its putter's mistake
+            except BaseException as error:  # an item that cannot be ordered: its putter's mistake
                 putter.wake(Failure.caught(error))
             else:
                 self.unfinished_tasks += 1
@@ -263,7 +263,14 @@ class PriorityQueue(Queue[T]):
             raise
 
     def _get(self) -> T:
-        item: T = heapq.heappop(self.queue)
+        item: T = self.queue[0]
+        try:
+            heapq.heappop(self.queue)
+        except BaseException:
+            self.queue.append(item)
+            with contextlib.suppress(Exception):
+                heapq.heapify(self.queue)
+            raise
         return item
 
 

@@ -106,6 +106,10 @@ class Submission:
         self._kernel = kernel
         self._routine = routine
         self._place = place
+        self._outcome: tuple[Any, BaseException | None] = (
+            None,
+            RuntimeError("the kernel ended before this was done"),
+        )
 
     def start(self) -> None:
         """Start the task; in the kernel's thread."""
@@ -120,14 +124,17 @@ class Submission:
         try:
             result = yield self._routine
         except BaseException as error:
-            self._fail(error)
+            self._outcome = None, error
         else:
-            if self.future.set_running_or_notify_cancel():
-                self.future.set_result(result)
+            self._outcome = result, None
 
     def close(self) -> None:
-        """The task has ended. If it never began, or was abandoned, the future fails now."""
-        self._fail(RuntimeError("the kernel ended before this was done"))
+        """The task has ended, and so has all that it left behind."""
+        result, error = self._outcome
+        if error is not None:
+            self._fail(error)
+        elif not self.future.done() and self.future.set_running_or_notify_cancel():
+            self.future.set_result(result)
 
     def refuse(self) -> None:
         """Let the future fail: the kernel is closed, and the routine has not begun."""

@@ -12,6 +12,7 @@ and Ctrl-C have defined ends.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -183,7 +184,8 @@ class Kernel(Reachable):
         self.live = 0
         for task in tasks:
             if task.waiting_on is not None and not self.forked:
-                task.waiting_on.disarm(task)
+                with contextlib.suppress(Exception):  # all of them are to be forgotten
+                    task.waiting_on.disarm(task)
             task.waiting_on = None
             abandoned.append((task.routine, task.callers))
             task.routine = None

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel.contexts import call_for
 from microthreads.sync.locks import Lock, RLock
 from microthreads.sync.waiting import Acquirable, check_timeout
 
@@ -159,12 +160,15 @@ class ConditionWait(SystemCall[Any]):
 
     def attempt(self, task: Task[Any]) -> Any:
         lock = self.condition.lock
+        verb = f"wait on {self.condition} without"
         if lock.owner is not task:
-            lock.check_owned(f"wait on {self.condition} without")
+            lock.not_owned(verb)
         if self.predicate is not None:
-            value = self.predicate()
+            value = call_for(task, self.predicate)
             if value:
                 return value
+            if lock.owner is not task:
+                lock.not_owned(verb)
         self.depth = lock.depth
         return PENDING
 
@@ -186,7 +190,17 @@ class ConditionWait(SystemCall[Any]):
     def _stop_waiting(self) -> None:
         """Leave the queue that it is in."""
         self.condition.lock.waits.pop(self, None)
-        self.queue.remove(self)
+        if self.queue is not None:  # or it is being granted the lock at this moment
+            self.queue.remove(self)
+
+    def lock_broke(self, error: BaseException) -> None:
+        """The lock's owner has ended: there is nothing to have back."""
+        self.task.kernel.timers.cancel(self)
+        self._stop_waiting()
+        if self.undoing:
+            self.wake(PENDING)
+        elif not self.task.done:
+            self.fail(error)
 
     def expire(self) -> None:
         """Its time is over: take the lock back, unless that is under way."""
@@ -220,17 +234,20 @@ class ConditionWait(SystemCall[Any]):
     def granted(self) -> None:
         """The lock is the task's again; was it worth it?"""
         self.condition.lock.depth = self.depth
-        value: Any = PENDING if self.undoing else self.notified
+        value: Any = self.notified
         if self.predicate is not None and not self.undoing:
             try:
-                value = self.predicate()
+                value = call_for(self.task, self.predicate)
+                again = not (value or self.late)
             except BaseException as error:
-                value = Failure.caught(error)
-            if not (value or self.late):
+                value, again = Failure.caught(error), False
+            if self.waiter is None:
+                return  # the predicate itself has ended the wait
+            if again and not self.undoing:
                 self._give_back()
                 return
         self.task.kernel.timers.cancel(self)
-        self.wake(value)
+        self.wake(PENDING if self.undoing else value)
 
     def _give_back(self) -> None:
         """Not yet: wait for the next notification."""

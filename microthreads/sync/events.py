@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from microthreads.calls import Within
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel.contexts import call_for
 from microthreads.sync.waiting import Waitable, check_timeout, no
 
 
@@ -150,8 +151,8 @@ class Barrier(Waitable):
         self._fail_all("was broken")
 
     def _fail_all(self, why: str) -> None:
-        self.n_waiting = 0
         while self.waiters.first is not None:
+            self.n_waiting -= 1
             call = self.waiters.popleft()
             call.fail(BrokenBarrierError(f"{self} {why} while {call.task} waited there"))
 
@@ -159,11 +160,11 @@ class Barrier(Waitable):
         self.abort()
         raise BrokenBarrierError(f"not enough tasks came to {self} in time, so it is broken")
 
-    def trip(self) -> None:
-        """The last has come: let the others go on."""
+    def trip(self, last: Task[Any]) -> None:
+        """The `last` has come: let the others go on."""
         if self.action is not None:
             try:
-                self.action()
+                call_for(last, self.action)
             except BaseException:
                 self.abort()
                 raise
@@ -193,7 +194,7 @@ class BarrierWait(SystemCall[int]):
             raise BrokenBarrierError(f"{barrier}: reset() makes it as new")
         if barrier.n_waiting < barrier.parties - 1:
             return PENDING
-        barrier.trip()
+        barrier.trip(task)
         return barrier.parties - 1
 
     def arm(self, waiter: Waiter) -> None:

@@ -95,10 +95,11 @@ class Lock(Acquirable):
         """The running task, which must own the lock."""
         owner = self.owner
         if owner is None or owner.kernel.current is not owner:
-            self._not_owned(verb)
+            self.not_owned(verb)
         return owner
 
-    def _not_owned(self, verb: str) -> NoReturn:
+    def not_owned(self, verb: str) -> NoReturn:
+        """Refuse what only the owner may do."""
         if self.owner is not None and self.owner.done:
             raise self.broken()
         whose = "nobody does" if self.owner is None else f"{self.owner} does"
@@ -133,10 +134,7 @@ class Lock(Acquirable):
         """Its owner has ended: fail all who wait for it, also by way of a condition."""
         for call in (*self.waiters, *self.waits):
             if call.waiter is not None:  # not undone with another of the same select
-                call.queue.remove(call)
-                if not call.task.done:
-                    call.fail(self.broken())
-        self.waits.clear()
+                call.lock_broke(self.broken())
 
     def broken(self) -> BrokenLockError:
         """The error for those who ask for it when its owner has ended."""
@@ -181,10 +179,10 @@ class Acquire(SystemCall[Guard]):
         owner = lock.owner
         if owner is None:
             lock.take(task)
-            return lock.guard
+            return Guard(lock)
         if owner is task:
             lock.owned_again(task)
-            return lock.guard
+            return Guard(lock)
         if owner.routine is None:
             raise lock.broken()
         if owner.kernel is not task.kernel:
@@ -194,9 +192,15 @@ class Acquire(SystemCall[Guard]):
     def arm(self, waiter: Waiter) -> None:
         self.lock.waiters.append(self)
 
+    def lock_broke(self, error: BaseException) -> None:
+        """The lock's owner has ended."""
+        self.queue.remove(self)
+        if not self.task.done:
+            self.fail(error)
+
     def granted(self) -> None:
         """The lock is the task's."""
-        self.wake(self.lock.guard)
+        self.wake(Guard(self.lock))
 
     def describe(self) -> Wait:
         return Wait("acquire", self.lock, self.lock.owner)

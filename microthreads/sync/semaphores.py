@@ -63,7 +63,7 @@ class Semaphore(Acquirable):
         if n < 1:
             raise ValueError(f"release() needs n >= 1, got {n}")
         while n and self.waiters.first is not None:
-            self.waiters.popleft().wake(self.guard)
+            self.waiters.popleft().wake(Guard(self))
             n -= 1
         self.free += n
 
@@ -116,7 +116,7 @@ class AcquirePermit(SystemCall[Guard]):
         if not semaphore.free:
             return PENDING
         semaphore.free -= 1
-        return semaphore.guard
+        return Guard(semaphore)
 
     def arm(self, waiter: Waiter) -> None:
         self.semaphore.waiters.append(self)

@@ -68,11 +68,7 @@ class Guard:
 class Acquirable(Waitable):
     """What can be acquired and released."""
 
-    __slots__ = ("guard",)
-
-    def __init__(self, name: str | None) -> None:
-        super().__init__(name)
-        self.guard = Guard(self)
+    __slots__ = ()
 
     def acquire(self, blocking: bool = True, timeout: Any = None) -> SystemCall[Any]:
         raise NotImplementedError

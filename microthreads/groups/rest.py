@@ -1,0 +1,70 @@
+"""What keeps a task from ending before the children that its blocks have left running.
+
+A plain `with` cannot wait at its end. So when one is left while tasks of its group
+run, a routine is put under the task's own: it is sent the outcome of that, waits
+for the children, and hands the outcome on. There is one for a task, however many
+blocks it has left.
+
+A child that fails while its host goes on is reported at once, as one that nobody
+joins; one that fails later makes the host fail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from microthreads.groups.failures import together
+from microthreads.kernel import Task
+from microthreads.runtime import reports
+from microthreads.runtime.reports import log_crash
+from microthreads.timeouts import shield
+
+if TYPE_CHECKING:
+    from microthreads.groups.group import TaskGroup
+
+rests: WeakKeyDictionary[Task[Any], Rest] = WeakKeyDictionary()
+
+
+class Rest:
+    """The groups whose blocks `host` has left, and whose tasks still run."""
+
+    def __init__(self, host: Task[Any]) -> None:
+        self.groups: dict[TaskGroup, None] = {}
+        self.begun = False  # whether the host's own routine has ended
+        self._on_crash = getattr(host.kernel, "on_crash", log_crash)
+
+    def routine(self) -> Generator[Any, Any, Any]:
+        """What is put under the host's routine."""
+        result, errors = None, []
+        try:
+            result = yield
+        except BaseException as error:
+            errors.append(error)
+        self.begun = True
+        for group in list(self.groups):
+            try:
+                with shield(math.inf):
+                    yield group.join()
+            except BaseException as late:
+                errors.append(late)
+        if errors:
+            raise together(errors) if len(errors) > 1 else errors[0]
+        return result
+
+    def report(self, child: Task[Any]) -> None:
+        """`child` has failed, and its host is elsewhere."""
+        reports.crashed(child, self._on_crash)
+
+
+def rest_of(host: Task[Any]) -> Rest:
+    """The rest of `host`, which is put under its routine when it is first needed."""
+    rest = rests.get(host)
+    if rest is None:
+        rests[host] = rest = Rest(host)
+        routine = rest.routine()
+        routine.send(None)
+        host.kernel.put_under(host, routine)
+    return rest
