@@ -167,6 +167,11 @@ class Within(SystemCall[Any]):
         self.task.kernel.timers.cancel(self)
         self.wake(value)
 
+    def when_armed(self, function: Callable[[], None]) -> None:
+        """Leave it to the one that waits for this."""
+        assert self.waiter is not None
+        self.waiter.when_armed(function)
+
     def expire(self) -> None:
         """The time is over."""
         self.call.disarm(self)

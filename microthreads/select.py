@@ -11,6 +11,7 @@ which is why a select can be a branch of a select.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from microthreads.kernel import (
@@ -30,13 +31,14 @@ __all__ = ["Select", "select"]
 class Select(SystemCall[tuple[int, Any]]):
     """Make exactly one of several calls."""
 
-    __slots__ = ("calls", "outcome", "settled")
+    __slots__ = ("calls", "outcome", "settled", "then")
 
     def __init__(self, calls: list[SystemCall[Any]]) -> None:
         self.waiter = None
         self.calls = calls
         self.outcome: Any = PENDING  # what has happened, while others are being undone
         self.settled = False  # whether anything has; nothing else may then
+        self.then: list[Callable[[], None]] = []  # what is to follow when all are armed
 
     def attempt(self, task: Task[Any]) -> Any:
         for index, call in enumerate(self.calls):
@@ -49,7 +51,7 @@ class Select(SystemCall[tuple[int, Any]]):
 
     def arm(self, waiter: Waiter) -> None:
         armed = 0
-        self.settled = False
+        self.settled, self.then = False, []
         try:
             for call in self.calls:
                 if call.waiter is not None:
@@ -63,10 +65,15 @@ class Select(SystemCall[tuple[int, Any]]):
                 armed += 1
                 if self.waiter is None or self.settled:
                     return  # arming this branch has woken an earlier one
-        except BaseException as error:
-            if self._release(self.calls[:armed]) is None:
-                raise
-            self._settle(Failure.caught(error))
+        except BaseException:
+            self._release(self.calls[:armed])
+            raise
+        for function in self.then:
+            waiter.when_armed(function)
+
+    def when_armed(self, function: Callable[[], None]) -> None:
+        """Call `function` when all branches are armed."""
+        self.then.append(function)
 
     def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
         return self._release(self.calls)

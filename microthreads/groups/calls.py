@@ -47,8 +47,10 @@ class GroupSpawn(SystemCall[Task[T]]):
             raise RuntimeError(f"cannot spawn in {group}: its block is not entered, or was left")
         if group.ending and not group.children:
             raise RuntimeError(f"cannot spawn in {group}: it was cancelled, or failed")
-        child = task.kernel.start(self.routine, self.name, self.daemon, task, self.place)
-        group.adopt(child)
+        # The children of a daemon are daemons to `run`, which would wait for them otherwise.
+        daemon = self.daemon or (group.task is not None and group.task.daemon)
+        child = task.kernel.start(self.routine, self.name, daemon, task, self.place)
+        group.adopt(child, self.daemon)
         return child
 
 

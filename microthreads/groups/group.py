@@ -16,8 +16,8 @@ A plain `with` cannot wait at its end, `async with` can. So in a generator
 cancels the children and goes on. The host's task then is not done before they
 are: a routine that waits for them is put under its own.
 
-Invariant: `children` are the tasks that are not done, each with the join that
-is armed for this group; `live` counts those that are no daemons.
+Invariant: `children` are the tasks that are not done, and whether each is a
+daemon of the group; `live` counts those that are not.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TaskGroup(Scope):
 
     def __init__(self) -> None:
         super().__init__()
-        self.children: dict[Task[Any], Join[Any]] = {}
+        self.children: dict[Task[Any], bool] = {}
         self.live = 0
         self.joiners = WaitQueue()
         self.errors: list[BaseException] = []
@@ -124,13 +124,13 @@ class TaskGroup(Scope):
 
     # What the children do
 
-    def adopt(self, child: Task[Any]) -> None:
+    def adopt(self, child: Task[Any], daemon: bool) -> None:
         """Make `child`, which was just started, one of the group's."""
         join = Join(child)
         join.waiter = cast("Waiter", self)
         join.arm(join.waiter)
-        self.children[child] = join
-        self.live += not child.daemon
+        self.children[child] = daemon
+        self.live += not daemon
         if self.ending:
             child.cancel(self.reason)
 
@@ -139,8 +139,7 @@ class TaskGroup(Scope):
         assert isinstance(call, Join)
         child = call.target
         call.waiter = None
-        del self.children[child]
-        self.live -= not child.daemon
+        self.live -= not self.children.pop(child)
         error = failure_of(child, value)
         if self.rest is None or self.rest.begun:
             self.ended(child, error)

@@ -29,6 +29,7 @@ from microthreads.groups.group import TaskGroup
 from microthreads.kernel import (
     AwaitableGenerator,
     Place,
+    Routine,
     Task,
     any_spelling,
     check_routine,
@@ -234,7 +235,7 @@ class Supervisor:
     async def _start(self, child: Child) -> None:
         assert self._group is not None
         routine = child.life()
-        child.task = await GroupSpawn(self._group, routine, child.name, False, child.place)
+        await ChildSpawn(self._group, routine, child)
 
     async def _end(self, child: Child, reason: str) -> None:
         """Cancel `child`, and wait until it has ended, however it does."""
@@ -272,5 +273,22 @@ class Children(TaskGroup):
         self.supervisor = supervisor
 
     def ended(self, child: Task[Any], error: BaseException | None) -> None:
-        """Tell the supervisor."""
-        self.supervisor.child_ended(child, error)
+        """Tell the supervisor; but sys.exit() is no failure to recover from."""
+        if isinstance(error, SystemExit | KeyboardInterrupt):
+            super().ended(child, error)
+        else:
+            self.supervisor.child_ended(child, error)
+
+
+class ChildSpawn(GroupSpawn[Any]):
+    """Start the task of a child, which knows it before the task has begun."""
+
+    __slots__ = ("child",)
+
+    def __init__(self, group: TaskGroup, routine: Routine[Any], child: Child) -> None:
+        super().__init__(group, routine, child.name, False, child.place)
+        self.child = child
+
+    def attempt(self, task: Task[Any]) -> Task[Any]:
+        self.child.task = child = super().attempt(task)
+        return child

@@ -21,7 +21,7 @@ Read next: waitqueue.py, then kernel.py.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -64,6 +64,9 @@ class Waiter(Protocol):
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         """`call`, armed for this waiter, succeeded with `value`, or a `Failure`."""
+
+    def when_armed(self, function: Callable[[], None]) -> None:
+        """Call `function` when all is armed that is waited for together with this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ A task is the outermost of its own cancel scopes (see scopes.py).
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from enum import Enum
 from functools import partial
 from traceback import FrameSummary
@@ -220,6 +220,10 @@ class Task(Generic[T]):
         if value is PENDING:
             value = Failure(self.cancelled.interruption(call))
         self.kernel.wake(self, value)
+
+    def when_armed(self, function: Callable[[], None]) -> None:
+        """Its one call is armed: nothing else is waited for."""
+        function()
 
     def stack(self) -> list[FrameSummary]:
         """Where the task is: its frames, outermost first, as `traceback` has them.

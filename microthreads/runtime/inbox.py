@@ -97,6 +97,9 @@ class _Nobody:
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         raise NotImplementedError
 
+    def when_armed(self, function: Callable[[], None]) -> None:
+        raise NotImplementedError
+
 
 class Submission:
     """A routine on its way from another thread, and the future of its outcome."""

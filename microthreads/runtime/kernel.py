@@ -7,7 +7,7 @@ and Ctrl-C have defined ends.
 
     running   until no task but daemons is left, or `ending` says why to stop
     draining  all that is left is cancelled, and has `grace` seconds
-    closed    what the operating system lent is given back
+    closed    what the system lent is given back
 """
 
 from __future__ import annotations
@@ -52,13 +52,11 @@ class Kernel(Reachable):
         clock: What tells the time; see `microthreads.sim.VirtualClock`.
         poller: "epoll", "poll" or "select", a poller, or an object like
             `selectors.BaseSelector`; by default the best of the platform.
-        network: Where `listen` has its sockets from: the `socket` module, or what
-            looks like it.
-        policy: Which ready task runs next: given the ready queue, the index of
-            one. By default the first, which is round robin.
+        network: Where `listen` has its sockets from; by default the `socket` module.
+        policy: Given the ready queue, the index of the task to run next; by
+            default that of the first, which is round robin.
         observers: Told of each transition; see `microthreads.observe.Observer`.
-        on_crash: Called with each task that failed with nobody to join it; by
-            default it is logged.
+        on_crash: Called with each task that failed and that nobody joins; or it is logged.
         grace: How long, in seconds, cancelled tasks may take to clean up when
             `run` ends; those that take longer are named in the log.
     """
@@ -163,8 +161,7 @@ class Kernel(Reachable):
         alarm = Alarm()
         if seconds < math.inf:
             self.timers.add(self.now() + seconds, alarm)
-        # Real time counts as well: a virtual clock stands still while a task spins.
-        latest = time.monotonic() + seconds
+        latest = time.monotonic() + seconds  # a virtual clock stands still while a task spins
         self._stuck, self._draining = False, True
         while self.tasks and not (alarm.rung or self._stuck or time.monotonic() > latest):
             self.turn()
@@ -183,8 +180,8 @@ class Kernel(Reachable):
         self.ready.clear()
         self.live = 0
         for task in tasks:
-            if task.waiting_on is not None and not self.forked:
-                with contextlib.suppress(Exception):  # all of them are to be forgotten
+            with contextlib.suppress(Exception):  # all of them are to be forgotten
+                if task.waiting_on is not None and not self.forked:
                     task.waiting_on.disarm(task)
             task.waiting_on = None
             abandoned.append((task.routine, task.callers))

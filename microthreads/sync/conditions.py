@@ -68,7 +68,8 @@ class Condition(Acquirable):
     def wait(self, timeout: float | None = None) -> SystemCall[bool]:
         """A system call that gives the lock up, waits for `notify`, and takes it back.
 
-        Whatever ends it, also an error raised there, the task owns the lock then.
+        Whatever ends it, also an error raised there, the task owns the lock then,
+        unless the lock has broken meanwhile.
 
         Args:
             timeout: How long to wait, in seconds; None for as long as it takes.
@@ -99,7 +100,10 @@ class Condition(Acquirable):
         Raises:
             RuntimeError: At the yield: the task does not own the lock.
             BrokenLockError: At the yield: the lock's owner ended without releasing it.
+            TypeError: `predicate` cannot be called.
         """
+        if not callable(predicate):
+            raise TypeError(f"wait_for() needs a function to ask, got {predicate!r}")
         return ConditionWait(self, predicate, timeout)
 
     def notify(self, n: int = 1) -> None:
@@ -150,7 +154,7 @@ class ConditionWait(SystemCall[Any]):
         timeout: float | None,
     ) -> None:
         seconds = check_timeout(timeout)
-        self.waiter = None
+        self.waiter = self.queue = None
         self.condition = condition
         self.predicate = predicate
         self.seconds = math.inf if seconds is None else seconds
@@ -179,8 +183,13 @@ class ConditionWait(SystemCall[Any]):
         if self.seconds < math.inf:
             self.deadline = task.kernel.now() + self.seconds
             task.kernel.timers.add(self.deadline, self)
-        if lock.owner is task:  # not yet given up by another branch of the same select
-            lock.let_go(task)
+        waiter.when_armed(self._give_up_lock)
+
+    def _give_up_lock(self) -> None:
+        """All is armed that is waited for together: now others may have the lock."""
+        lock = self.condition.lock
+        if self.waiter is not None and lock.owner is self.task:
+            lock.let_go(self.task)
             lock.hand_on()
 
     def _wait(self, lock: Lock) -> None:

@@ -119,6 +119,7 @@ class Lock(Acquirable):
         assert task.holding is not None
         del task.holding[self]
         self.owner = None
+        self.depth = 0
 
     def hand_on(self) -> None:
         """Give the lock, which has no owner, to the first that waits for it.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from microthreads.calls import check_seconds
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.sync.waiting import Acquirable, Guard, limited
 
@@ -52,14 +53,21 @@ class Semaphore(Acquirable):
             ValueError: A negative timeout, or one without blocking.
         """
         call = AcquirePermit(self)
-        return call if blocking and timeout is None else limited(call, blocking, timeout)
+        if blocking and timeout is None:
+            return call
+        if timeout is not None:
+            check_seconds(timeout, "acquire")  # -1 has no meaning of its own here
+        return limited(call, blocking, timeout)
 
     def release(self, n: int = 1) -> None:
         """Give `n` permits back, to the tasks that wait for one. A plain call.
 
         Raises:
             ValueError: `n` is less than 1.
+            TypeError: It is not an integer.
         """
+        if not isinstance(n, int):
+            raise TypeError(f"release() needs a whole number of permits, got {n!r}")
         if n < 1:
             raise ValueError(f"release() needs n >= 1, got {n}")
         while n and self.waiters.first is not None:
@@ -91,7 +99,7 @@ class BoundedSemaphore(Semaphore):
         Raises:
             ValueError: More than were acquired, or less than 1; none is given back.
         """
-        if self.free + n > self.most:
+        if isinstance(n, int) and self.free + n > self.most:
             raise ValueError(
                 f"{self} released too often: it has {self.most} permits, {self.free} of them "
                 f"free, and {n} more were given back"
