@@ -180,7 +180,8 @@ class Within(SystemCall[Any]):
             value = self.otherwise()
         except BaseException as error:
             value = Failure.caught(error)
-        self.wake(value)
+        if self.waiter is not None:  # what was done has not ended this wait as well
+            self.wake(value)
 
     def describe(self) -> Wait:
         return replace(self.call.describe(), deadline=self.deadline)

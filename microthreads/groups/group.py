@@ -196,10 +196,10 @@ class TaskGroup(Scope):
     # The block
 
     def __enter__(self) -> Self:
-        self.enter()
+        host = self.enter()
         self.open = True
-        if self.ending:
-            self._settle()  # it was cancelled before
+        if self.cancel_requested:
+            host.kernel.recheck(host)
         return self
 
     def __exit__(

@@ -206,10 +206,8 @@ class ConditionWait(SystemCall[Any]):
         """The lock's owner has ended: there is nothing to have back."""
         self.task.kernel.timers.cancel(self)
         self._stop_waiting()
-        if self.undoing:
-            self.wake(PENDING)
-        elif not self.task.done:
-            self.fail(error)
+        if not self.task.done:
+            self.wake(PENDING if self.undoing else Failure(error))
 
     def expire(self) -> None:
         """Its time is over: take the lock back, unless that is under way."""
