@@ -11,12 +11,10 @@ with, taken on a machine like the one of the README's table.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
 import importlib.util
 import platform
+import subprocess
 import sys
-import time
 from collections.abc import Callable
 from statistics import median
 
@@ -28,12 +26,10 @@ PROTOTYPE = {name: work[2] for name, work in switching.WORK.items()} | {
 }
 
 
-def measure(work: Callable[[], int]) -> float:
-    """Nanoseconds of CPU an operation."""
-    gc.collect()
-    before = time.process_time()
-    operations = work()
-    return (time.process_time() - before) / operations * 1e9
+def measured_apart(work: str, contender: str) -> float:
+    """Nanoseconds of CPU an operation, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.switching", work, contender]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def contenders(name: str, uvloop: bool) -> dict[str, Callable[[], float]]:
@@ -44,18 +40,8 @@ def contenders(name: str, uvloop: bool) -> dict[str, Callable[[], float]]:
     if name.startswith("idle"):
         names = ["microthreads", "asyncio"] + ["uvloop"] * uvloop
         return {each: lambda each=each: echoing.kib_per_connection(each) for each in names}
-    ours, theirs, _ = switching.WORK[name]
-    row = {
-        "microthreads": lambda: measure(ours),
-        "asyncio": lambda: measure(lambda: asyncio.run(theirs())),
-    }
-    if uvloop:
-        import uvloop as fast
-
-        row["uvloop"] = lambda: measure(lambda: fast.run(theirs()))
-    if name == "bare yield":
-        row["floor"] = lambda: measure(switching.floor_yield)
-    return row
+    names = ["microthreads", "asyncio"] + ["uvloop"] * uvloop + ["floor"] * (name == "bare yield")
+    return {each: lambda each=each: measured_apart(name, each) for each in names}
 
 
 def interleaved(row: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

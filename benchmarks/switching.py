@@ -1,12 +1,16 @@
 """The work that needs no network, written for microthreads, for asyncio, and as bare generators.
 
-Each function does its work once and returns how many operations that was; the
-caller measures the CPU time. uvloop runs the asyncio version.
+Each function does its work once and returns how many operations that was. uvloop
+runs the asyncio version. Each measurement is a process of its own, `python3 -m
+benchmarks.switching WORK CONTENDER`, which imports only what its contender needs:
+what else is imported is not without effect (see docs/design.md, on contexts).
 """
 
 from __future__ import annotations
 
-import asyncio
+import gc
+import sys
+import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -86,6 +90,8 @@ def our_sleep() -> int:
 
 
 async def their_yield() -> int:
+    import asyncio
+
     async def loop() -> None:
         for _ in range(YIELDS):
             await asyncio.sleep(0)
@@ -95,6 +101,8 @@ async def their_yield() -> int:
 
 
 async def their_spawn_join() -> int:
+    import asyncio
+
     async def child() -> int:
         return 1
 
@@ -104,6 +112,8 @@ async def their_spawn_join() -> int:
 
 
 async def their_hop() -> int:
+    import asyncio
+
     queue: asyncio.Queue[int] = asyncio.Queue(1)
 
     async def producer() -> None:
@@ -118,6 +128,8 @@ async def their_hop() -> int:
 
 
 async def their_sleep() -> int:
+    import asyncio
+
     await asyncio.gather(*[asyncio.sleep(1) for _ in range(SLEEPERS)])
     return SLEEPERS
 
@@ -129,3 +141,22 @@ WORK: dict[str, tuple[Callable[[], int], Callable[[], Any], float]] = {
     "channel hop": (our_hop, their_hop, 890),
     "sleep, 100,000 at once": (our_sleep, their_sleep, 3700),
 }
+
+
+def measure(work: str, contender: str) -> float:
+    """Nanoseconds of CPU an operation."""
+    ours, theirs, _ = WORK[work]
+    do: Callable[[], int] = ours
+    if contender == "floor":
+        do = floor_yield
+    elif contender != "microthreads":
+        runner = __import__(contender)
+        do = lambda: runner.run(theirs())  # noqa: E731
+    gc.collect()
+    before = time.process_time()
+    operations = do()
+    return (time.process_time() - before) / operations * 1e9
+
+
+if __name__ == "__main__":
+    print(measure(*sys.argv[1:]))
