@@ -65,6 +65,7 @@ class TaskGroup(Scope):
 
     __slots__ = (
         "children",
+        "dismissed",
         "ending",
         "errors",
         "joiners",
@@ -84,6 +85,7 @@ class TaskGroup(Scope):
         self.raised: BaseException | None = None  # what a join has raised
         self.open = False  # whether the block was entered, and not yet left
         self.ending = False  # whether all that is left has been cancelled
+        self.dismissed = False  # whether the daemons have been cancelled
         self.unwanted = False  # whether `cancel` asked for that
         self.rest: Rest | None = None  # what waits for the children, if the block was left
 
@@ -131,7 +133,8 @@ class TaskGroup(Scope):
         join.arm(join.waiter)
         self.children[child] = daemon
         self.live += not daemon
-        if self.ending:
+        self.dismissed = self.dismissed and daemon
+        if self.ending or self.dismissed:
             child.cancel(self.reason)
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
@@ -177,9 +180,11 @@ class TaskGroup(Scope):
                 self.joiners.popleft().wake(outcome)
 
     def cancel_daemons(self) -> None:
-        """Cancel the daemons; nobody else is left."""
-        for child in list(self.children):
-            child.cancel("the other tasks of its group are done")
+        """Cancel the daemons, once: nobody else is left."""
+        if not self.dismissed:
+            self.dismissed = True
+            for child in list(self.children):
+                child.cancel("the other tasks of its group are done")
 
     def outcome(self, *, keep: bool) -> Any:
         """What a join gives when all are done. The host is told once, here or at the end."""

@@ -163,18 +163,18 @@ class ConditionWait(SystemCall[Any]):
         self.depth = 0
 
     def attempt(self, task: Task[Any]) -> Any:
-        lock = self.condition.lock
-        verb = f"wait on {self.condition} without"
-        if lock.owner is not task:
-            lock.not_owned(verb)
+        self._check_owned(task)
         if self.predicate is not None:
             value = call_for(task, self.predicate)
             if value:
                 return value
-            if lock.owner is not task:
-                lock.not_owned(verb)
-        self.depth = lock.depth
+            self._check_owned(task)
+        self.depth = self.condition.lock.depth
         return PENDING
+
+    def _check_owned(self, task: Task[Any]) -> None:
+        if self.condition.lock.owner is not task:
+            self.condition.lock.not_owned(f"wait on {self.condition} without")
 
     def arm(self, waiter: Waiter) -> None:
         task, lock = waiter.task, self.condition.lock
