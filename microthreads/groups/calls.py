@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from microthreads.calls import Spawn
 from microthreads.kernel import (
     PENDING,
     Pending,
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class GroupSpawn(SystemCall[Task[T]]):
+class GroupSpawn(Spawn[T]):
     """Start a task of a group."""
 
-    __slots__ = ("daemon", "group", "name", "place", "routine")
+    __slots__ = ("group",)
 
     def __init__(
         self,
@@ -34,12 +35,8 @@ class GroupSpawn(SystemCall[Task[T]]):
         daemon: bool,
         place: Place,
     ) -> None:
-        self.waiter = None
+        super().__init__(routine, name, daemon, place)
         self.group = group
-        self.routine = routine
-        self.name = name
-        self.daemon = daemon
-        self.place = place
 
     def attempt(self, task: Task[Any]) -> Task[T]:
         group = self.group
