@@ -4,9 +4,9 @@ Check, then act: both withdrawals see that there is enough before either takes t
 money. The repair puts the check and the act under one lock, so that whoever
 checks is still right when he acts. (A lock around each of the two would not do.)
 
-Try: give `explore` a routine that withdraws twice at once and asserts that the
-balance is not negative. For the careful account, it tells how many schedules it
-has been through.
+Try: give `explore` a function that makes a routine, which withdraws twice at once
+and asserts that the balance is not negative. For the careful account, it tells how
+many schedules it has been through.
 """
 
 from examples import Routine

@@ -5,7 +5,7 @@ waits until all that was put is done. The cooks are daemons: when nobody is left
 but them, the restaurant closes.
 
 Try: leave out `task_done`, and read what the program waits for. Have more dishes,
-and one cook: what does `maxsize` do then?
+one cook, and a `print` behind `put`: what does `maxsize` do then?
 """
 
 from examples import Routine

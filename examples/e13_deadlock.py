@@ -5,8 +5,8 @@ With threads (see the twin) the program would stand still without a word. Here i
 ends, and says who holds what and waits for what, at which line; and since each
 task is cancelled, what it has in `finally` is done.
 
-Try: take the `yield` between the two away. Now it works, and is still wrong: print
-what `microthreads.sim.explore(main)` says.
+Try: take the `yield` between the two away. Now it works, and is still wrong: take
+the `print` out, too, and print what `microthreads.sim.explore(main)` says.
 """
 
 from examples import Routine

@@ -249,5 +249,5 @@ def join(task: Task[T]) -> SystemCall[T]:
         TypeError: `task` is not a task.
     """
     if not isinstance(task, Task):
-        raise TypeError(f"join() needs a task, as spawn() returns, got {task!r}")
+        raise TypeError(f"join() needs a task, as `yield spawn(...)` returns, got {task!r}")
     return Join(task)

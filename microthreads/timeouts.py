@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from microthreads.calls import check_seconds
 from microthreads.errors import Cancelled
@@ -50,6 +50,12 @@ class _Limited(Scope):
         self.deadline = self.enter().kernel.now() + self.seconds
         return self
 
+    def __aenter__(self) -> NoReturn:
+        raise TypeError(f"`async with` is not needed for {self}: a plain `with` does it")
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Never reached; Python looks for it before `__aenter__` is called."""
+
     def expire(self) -> None:
         self._struck = True
         self.cancel("its time is over")
@@ -73,7 +79,8 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
     """``with timeout(seconds):`` raises `TimeoutError` when the time is over.
 
     The call that the block is waiting in is given up, and takes no effect;
-    one that has already succeeded is delivered first.
+    one that has already succeeded is delivered first. While tasks stay ready the
+    clock is looked at every 61 resumes, so tasks that compute make it late.
 
     Args:
         seconds: How long the block may take; 0 ends it at its first yield,

@@ -53,7 +53,7 @@ def parallel_map(
     if limit < 1:
         raise ValueError(f"parallel_map() needs a limit >= 1, got {limit}")
     if not callable(fn):
-        raise TypeError(f"parallel_map() needs a function, got {fn!r}")
+        raise TypeError(f"parallel_map() needs a function, to be called with each item, got {fn!r}")
     return ParallelMap(fn, items, limit, place_of_caller())
 
 

@@ -158,7 +158,10 @@ class Supervisor:
         if restart not in get_args(Restart):
             raise ValueError(f"no restart {restart!r}: choose from {', '.join(get_args(Restart))}")
         if not callable(function):
-            raise TypeError(f"add() needs a function that returns a routine, got {function!r}")
+            raise TypeError(
+                "add() needs a function that returns a routine, and its arguments apart from "
+                f"it, since it is called for each restart; got {function!r}"
+            )
         called = name or getattr(function, "__name__", None) or "child"
         child = Child(function, args, called, restart, place_of_caller())
         self.children.append(child)

@@ -240,7 +240,11 @@ class Core:
         if not is_routine(routine):
             if callable(routine):
                 check_routine(routine, "yield")
-            raise TypeError(f"{task} yielded {routine!r}, which is no system call, task or routine")
+            verbs = [each for each in ("acquire", "wait", "get") if hasattr(routine, each)]
+            hint = f": did you mean its {verbs[0]}()?" if verbs else ""
+            raise TypeError(
+                f"{task} yielded {routine!r}, which is no system call, task or routine{hint}"
+            )
         if routine in self.tasks or routine in self._called or not is_fresh(routine):
             self._check_usable(routine, "run")
         if task.callers is None:
@@ -256,7 +260,7 @@ class Core:
         else:
             problem = None if is_fresh(routine) else used_up(routine)
         if problem is not None:
-            raise RuntimeError(f"cannot {verb} {routine!r}: it {problem}")
+            raise RuntimeError(f"cannot {verb} {routine!r}: it {problem}") from None
 
     # 4. Park: it cannot go on; arm the call
 

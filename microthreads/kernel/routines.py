@@ -73,24 +73,30 @@ def check_routine(thing: Any, verb: str) -> None:
     """Raise a TypeError that says what to do unless `thing` is a routine."""
     if is_routine(thing):
         return
-    if isinstance(thing, AsyncGenerator):
+    if isinstance(thing, AsyncGenerator) or isasyncgenfunction(thing):
         raise TypeError(
-            f"{verb}() needs a generator or coroutine, and an async generator is neither: "
-            "iterate over it in an async def, and give that"
-        )
-    if isasyncgenfunction(thing):
-        raise TypeError(
-            f"{verb}() got {thing.__name__}, which has a yield in an async def: that makes it "
-            "an async generator; await system calls there instead"
+            f"{verb}() got {getattr(thing, '__name__', thing)}, which has a yield in an async "
+            "def: that makes it an async generator, and no routine; await system calls there "
+            "instead, or iterate over it in another async def"
         )
     if callable(thing):
         name = getattr(thing, "__name__", "main")
         raise TypeError(f"{verb}() got the function {name} itself: call it: {name}()")
-    lost = ": did its yields get lost? A function without one just runs" if thing is None else ""
     raise TypeError(
         f"{verb}() needs a generator or coroutine, such as main() where main has a yield "
-        f"or is an async def; got {thing!r}{lost}"
+        f"or is an async def; got {thing!r}{_hint(thing)}"
     )
+
+
+def _hint(thing: Any) -> str:
+    """What may be meant by something that is no routine."""
+    if thing is None:
+        return ": did its yields get lost? A function without one just runs"
+    if isinstance(thing, list | tuple):
+        return ": give what is in it one by one, as *routines"
+    if hasattr(thing, "joiners"):
+        return ": that runs already; yield it to wait for it"
+    return ": that is a system call; yield it in a routine" if hasattr(thing, "attempt") else ""
 
 
 FINISHED = 3  # how much a finished generator refers to: its code and its two names

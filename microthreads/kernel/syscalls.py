@@ -87,8 +87,9 @@ class Wait:
 
     def __str__(self) -> str:
         text = self.kind if self.on is None else f"{self.kind} {self.on}"
-        known = self.owner is None or self.owner is self.on
-        return text if known else f"{text}, owned by {self.owner}"
+        if self.owner is None or self.owner is self.on:
+            return text
+        return f"{text}, {'up to' if self.kind == 'join' else 'owned by'} {self.owner}"
 
 
 class Failure:
@@ -200,6 +201,30 @@ class SystemCall(Generic[T]):
         return result
 
     __iter__ = __await__
+
+    # What it is taken for by those who forgot to yield it
+
+    def __bool__(self) -> bool:  # noqa: PLE0304
+        self._not_made("it has no truth value")
+
+    def __enter__(self) -> NoReturn:
+        self._not_made("`with` takes its result: with (yield call), or with await call")
+
+    __aenter__ = __enter__
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Never reached; Python looks for it before `__enter__` is called."""
+
+    __aexit__ = __exit__
+
+    def _not_made(self, problem: str) -> NoReturn:
+        raise TypeError(f"{self!r} is a call that has not been made: yield or await it; {problem}")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"{type(self).__name__!r} has no {name!r}: it is a system call; yield or await it "
+            "to have its result"
+        )
 
     def __str__(self) -> str:
         return str(self.describe())

@@ -19,6 +19,7 @@ time: so the cost of a transition does not depend on how many tasks there are.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import get_ident
 from typing import Any
 
 from microthreads.errors import InvariantError
@@ -46,6 +47,8 @@ class Invariants(Observer):
         self._check_armed(task)
 
     def woken(self, task: Task[Any], value: Any) -> None:
+        here = getattr(task.kernel, "thread", None) in (None, get_ident())
+        self._require(here, task, "was woken from another thread: use its kernel's post()")
         self._require(task.waiting_on is None, task, "was woken, but still waits")
         self._require(task.kernel.ready[-1] is task, task, "is not last in the ready queue")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from microthreads.calls import Within
+from microthreads.calls import Within, check_seconds
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
 
 if TYPE_CHECKING:
@@ -81,6 +81,4 @@ def limited(
         return Within(call, 0, refuse)
     if timeout is None:
         return call
-    if not timeout >= 0:
-        raise ValueError(f"'timeout' must be a non-negative number of seconds, got {timeout!r}")
-    return Within(call, timeout, refuse)
+    return Within(call, check_seconds(timeout, "timeout"), refuse)

@@ -55,7 +55,7 @@ class Reachable(Core):
         self.inbox = Inbox()
         self.poller.watch(self.inbox.descriptor)
         self.closed = self.forked = False
-        self._thread: int | None = None  # the one that it runs in, while it runs
+        self.thread: int | None = None  # the one that it runs in, while it runs
         interrupts.kernels.add(self)
 
     def spawn(
@@ -118,7 +118,7 @@ class Reachable(Core):
 
     def _check_open(self) -> None:
         """Refuse what comes from the wrong thread, or too late."""
-        if self._thread not in (None, threading.get_ident()):
+        if self.thread not in (None, threading.get_ident()):
             raise RuntimeError(
                 f"this kernel runs in another thread, and now runs {self.current}: "
                 "from here, use its post() or submit()"
@@ -139,10 +139,10 @@ class Reachable(Core):
             refuse_nested(outer)
         self._check_open()
         this_thread.kernel = self
-        self._thread = threading.get_ident()
+        self.thread = threading.get_ident()
 
     def _leave(self) -> None:
-        this_thread.kernel = self.current = self._thread = None
+        this_thread.kernel = self.current = self.thread = None
 
     def disown(self) -> None:
         """This is a copy in a forked child: let go of all that the parent shares."""

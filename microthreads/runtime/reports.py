@@ -17,6 +17,7 @@ from typing import Any
 from microthreads.kernel import State, Task, Wait
 from microthreads.kernel.routines import PACKAGE
 
+MANY_ROWS = 100  # of a table; its snapshot has all tasks
 MANY_NOTES = 16  # an error that is raised again and again does not grow without bound
 logger = logging.getLogger("microthreads")
 
@@ -76,7 +77,7 @@ class Snapshot:
                 task.waits_on or "-",
                 task.place,
             )
-            for task in self.tasks
+            for task in self.tasks[:MANY_ROWS]
         ]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         lines = [
@@ -85,6 +86,8 @@ class Snapshot:
             )
             for row in rows
         ]
+        if len(self.tasks) > MANY_ROWS:
+            lines.append(f"... and {len(self.tasks) - MANY_ROWS:,} more tasks")
         if self.cycle:
             lines.append("the cycle:")
             lines += [f"  {task} waits to {task.waits_on}" for task in self.cycle]

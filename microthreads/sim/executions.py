@@ -237,7 +237,10 @@ class World:
 
 
 def _check(main: Any) -> None:
-    check_routine(main, "explore")
+    try:
+        check_routine(main, "explore")
+    except TypeError as error:
+        raise TypeError(f"the program must return a fresh main routine: {error}") from None
     problem = None if is_fresh(main) else used_up(main)
     if problem is not None:
         raise ValueError(

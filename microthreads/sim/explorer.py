@@ -75,14 +75,14 @@ def explore(
         **kernel_options: What else `Kernel` takes: grace, observers, network.
 
     Raises:
-        ValueError: A number is below 1.
+        ValueError: A number is below 1, or there is a seed without runs.
         TypeError: `program` is not such a function, or there is no such option.
         KeyboardInterrupt: Ctrl-C was pressed.
         RuntimeError: A kernel is running in this thread.
     """
     place = place_of_caller()
     _check(program, kernel_options, "explore")
-    most = _bound(runs, most_executions, most_steps)
+    most = _bound(runs, seed, most_executions, most_steps)
     kernel_options["observers"] = tuple(kernel_options.get("observers", ()))  # for two kernels
     plain = World(program, most_steps, kernel_options, place)
     recorded = World(program, most_steps, kernel_options, place, recorded=True)
@@ -142,8 +142,10 @@ def _check(program: Any, kernel_options: dict[str, Any], verb: str) -> None:
             raise TypeError(f"{verb}() takes no {name}=: it has its own")
 
 
-def _bound(runs: int | None, most_executions: int | None, most_steps: int) -> int:
+def _bound(runs: int | None, seed: Any, most_executions: int | None, most_steps: int) -> int:
     """How many executions there may be."""
+    if runs is None and seed != 0:
+        raise ValueError("seed= is for random schedules: say how many with runs=")
     if runs is not None and most_executions is not None:
         raise ValueError("most_executions= bounds a depth-first search: leave it out with runs=")
     most = MOST_EXECUTIONS if most_executions is None else most_executions

@@ -112,6 +112,8 @@ class Report:
     def __str__(self) -> str:
         executions, steps = _count(self.executions, "execution"), _count(self.deepest, "step")
         lines = [f"{self.verdict}: {executions}, {steps} at most, {self.seconds:.2f} s"]
+        if not __debug__:
+            lines.append("assert statements were off (python -O): they cannot have failed")
         if self.reason:
             lines.append(self.reason)
         if self.failure is not None:

@@ -1,8 +1,8 @@
 """A shorter schedule that fails in the same way.
 
-Shortest is: fewest steps until the failure, then fewest deviations from round
-robin, then the lowest choices, then the earliest last deviation. The failure
-must be of the same type.
+Shortest is: round robin itself, if that fails; then fewest steps until the failure,
+fewest deviations from round robin, the lowest choices, the earliest last deviation.
+The failure must be of the same type.
 
 First greedily, until nothing helps any more: make no deviation at all, only the
 first few, all but one, or a lower one. That is delta debugging (Zeller and
@@ -94,9 +94,10 @@ class Shrinker:
         return self._tried[choices]
 
 
-def _size(execution: Execution) -> tuple[int, int, int, int]:
+def _size(execution: Execution) -> tuple[bool, int, int, int, int]:
     choices = execution.choices
-    return len(execution.trace), sum(map(bool, choices)), sum(choices), len(choices)
+    deviations = sum(map(bool, choices))
+    return deviations > 0, len(execution.trace), deviations, sum(choices), len(choices)
 
 
 def _simpler(choices: Choices) -> Iterator[Choices]:

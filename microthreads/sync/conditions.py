@@ -112,14 +112,14 @@ class Condition(Acquirable):
         Raises:
             RuntimeError: The running task does not own the lock.
         """
-        self.lock.check_owned(f"notify {self} without")
+        self.lock.check_owned(f"notify {self} without its lock")
         while n > 0 and self.waiters.first is not None:
             self.pass_on()
             n -= 1
 
     def notify_all(self) -> None:
         """Let all tasks that wait go on. A plain call; see `notify`."""
-        self.lock.check_owned(f"notify {self} without")
+        self.lock.check_owned(f"notify {self} without its lock")
         while self.waiters.first is not None:
             self.pass_on()
 
@@ -174,7 +174,7 @@ class ConditionWait(SystemCall[Any]):
 
     def _check_owned(self, task: Task[Any]) -> None:
         if self.condition.lock.owner is not task:
-            self.condition.lock.not_owned(f"wait on {self.condition} without")
+            self.condition.lock.not_owned(f"wait on {self.condition} without its lock")
 
     def arm(self, waiter: Waiter) -> None:
         task, lock = waiter.task, self.condition.lock

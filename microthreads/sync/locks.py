@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any, Literal, NoReturn
 
 from microthreads.errors import BrokenLockError
-from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, running_kernel
 from microthreads.sync.waiting import FOR_EVER, Acquirable, Guard, limited
 
 
@@ -69,7 +69,7 @@ class Lock(Acquirable):
             RuntimeError: The running task does not own it.
             BrokenLockError: Its owner ended without releasing it.
         """
-        task = self.check_owned("release")
+        task = self.check_owned(f"release {self}")
         self.depth -= 1
         if not self.depth:
             self.let_go(task)
@@ -91,19 +91,21 @@ class Lock(Acquirable):
             f"{task} owns {self} already, and would wait for itself: use an RLock for that"
         )
 
-    def check_owned(self, verb: str) -> Task[Any]:
+    def check_owned(self, deed: str) -> Task[Any]:
         """The running task, which must own the lock."""
         owner = self.owner
         if owner is None or owner.kernel.current is not owner:
-            self.not_owned(verb)
+            self.not_owned(deed)
         return owner
 
-    def not_owned(self, verb: str) -> NoReturn:
+    def not_owned(self, deed: str) -> NoReturn:
         """Refuse what only the owner may do."""
         if self.owner is not None and self.owner.done:
             raise self.broken()
+        kernel = running_kernel()
+        who = "what is no task" if kernel is None else str(kernel.current or "what is no task")
         whose = "nobody does" if self.owner is None else f"{self.owner} does"
-        raise RuntimeError(f"cannot {verb} {self}: the running task does not own it, {whose}")
+        raise RuntimeError(f"cannot {deed}: {who} does not own it, {whose}")
 
     def take(self, task: Task[Any], depth: int = 1) -> None:
         """Make `task` the owner; there must be none."""

@@ -48,17 +48,27 @@ class Releasable(Protocol):
 
 
 class Guard:
-    """What acquiring returns: `with` it, and it is released at the end of the block."""
+    """What acquiring returns: `with` it, once, and it is released at the end of the block."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "_used")
 
     def __init__(self, held: Releasable) -> None:
         self._held = held
+        self._used = False
 
     def __enter__(self) -> Any:
+        if self._used:
+            raise RuntimeError(f"{self} has been used already: acquire again")
+        self._used = True
         return self._held
 
     def __exit__(self, *exc_info: object) -> None:
+        self._held.leave()
+
+    async def __aenter__(self) -> Any:
+        return self.__enter__()
+
+    async def __aexit__(self, *exc_info: object) -> None:
         self._held.leave()
 
     def __repr__(self) -> str:
