@@ -12,9 +12,10 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from microthreads.calls import join, sleep, spawn
+from microthreads.calls import sleep, spawn
 from microthreads.channels import Channel
 from microthreads.errors import ClosedError
+from microthreads.groups import TaskGroup
 from microthreads.kernel import Task, now
 from microthreads.net import Socket, accept_loop, listen
 from microthreads.observe import Observer
@@ -70,20 +71,16 @@ class Demo:
         self._show(time.perf_counter() - began, time.process_time() - cpu)
 
     def _main(self) -> Routine:
-        listener = listen("127.0.0.1", 0)
-        server = yield spawn(accept_loop(listener, self._echo), name="server", daemon=True)
-        yield spawn(self._tick(), name="ticker", daemon=True)
-        yield spawn(self._progress(), name="progress", daemon=True)
-        pipeline = yield spawn(self._pipeline(), name="pipeline")
-        address = listener.getsockname()
-        clients = []
-        for number in range(self.clients):
-            clients.append((yield spawn(self._client(number, address), name=f"client {number}")))
-        for client in clients:
-            yield join(client)
-        yield join(pipeline)
-        server.cancel()
-        listener.close()
+        with listen("127.0.0.1", 0) as listener, TaskGroup() as group:
+            server = accept_loop(listener, self._echo)
+            yield group.spawn(server, name="server", daemon=True)
+            yield group.spawn(self._tick(), name="ticker", daemon=True)
+            yield group.spawn(self._progress(), name="progress", daemon=True)
+            yield group.spawn(self._pipeline(), name="pipeline")
+            address = listener.getsockname()
+            for number in range(self.clients):
+                yield group.spawn(self._client(number, address), name=f"client {number}")
+            yield group.join()
 
     def _echo(self, connection: Socket) -> Routine:
         with connection:

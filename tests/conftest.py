@@ -1,21 +1,23 @@
 """What all tests share: kernels that check their invariants, and time that jumps.
 
 `vrun(main())` runs a program on a virtual clock. Every kernel that a test
-makes checks its invariants after each transition.
+makes checks its invariants after each transition. What is no fixture is in helpers.py.
 """
 
 from __future__ import annotations
 
 import collections
 import collections.abc
+import gc
+import signal
 from collections.abc import Iterator
 from typing import Any
 
+import helpers
 import pytest
 
 import microthreads
 from microthreads.observe import Invariants
-from microthreads.sim import VirtualClock
 
 # selectors2 2.0.2 takes Mapping from a place that Python 3.10 removed.
 if not hasattr(collections, "Mapping"):
@@ -26,11 +28,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the tests that take minutes, too")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and children inherit
+    # that: here they are to hear Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--soak"):
         for item in items:
             if item.get_closest_marker("soak"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes: run with --soak"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """Collections of garbage look at nothing older than the module.
+
+    Many tests collect garbage, and modules, items and reports live as long as the run:
+    looking at all of them each time took a minute of the suite's four.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +60,20 @@ def invariants(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def unobserved(invariants: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the check of invariants, which takes several times as long."""
+    monkeypatch.setattr(microthreads.Kernel, "default_observers", ())
+
+
+@pytest.fixture
 def vrun() -> Any:
     """`run`, on a virtual clock."""
+    return helpers.vrun
 
-    def run(main: Any, **options: Any) -> Any:
-        return microthreads.run(main, clock=VirtualClock(), **options)
 
-    return run
+@pytest.fixture(params=["generator", "coroutine"])
+def as_task(request: pytest.FixtureRequest) -> Any:
+    """What makes a task, of either kind, of a generator."""
+    if request.param == "coroutine":
+        return helpers.coroutine_of
+    return lambda generator: generator

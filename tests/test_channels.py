@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
+from helpers import receiving, vrun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +16,10 @@ from microthreads import (
     current_task,
     join,
     move_on_after,
-    run,
     sleep,
     spawn,
     timeout,
 )
-from microthreads.sim import VirtualClock
 
 CAPACITIES = [0, 1, 3]
 
@@ -39,10 +38,6 @@ def outcome_of(routine, log, name):
 def sending(channel, value):
     yield channel.send(value)
     return f"sent {value}"
-
-
-def receiving(channel):
-    return (yield channel.recv())
 
 
 # ---- rendezvous and buffer
@@ -813,7 +808,7 @@ def test_producers_and_a_consumer_behave_like_a_deque(capacity, producers, consu
             yield join(task)
         return [task.id for task in tasks]
 
-    ids = run(main(), clock=VirtualClock())
+    ids = vrun(main())
     assert sorted(got) == sorted(model)
     for task_id, pauses in zip(ids, producers, strict=True):
         assert [n for owner, n in got if owner == task_id] == list(range(len(pauses)))

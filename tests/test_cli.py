@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers import ROOT, python, started_python
 
 import microthreads
 
-ROOT = Path(microthreads.__file__).parents[1]
 
-
-def command(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "microthreads", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return python("-m", "microthreads", *arguments, **options)
 
 
 def script(folder: Path, text: str) -> Path:
@@ -69,16 +60,12 @@ def test_a_bad_number_of_clients_is_wrong_usage(bad: str) -> None:
 
 
 def test_ctrl_c_ends_the_demo_with_130_and_no_traceback() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "microthreads", "demo", "--messages", "100000"],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    demo = ("-m", "microthreads", "demo", "--clients", "5", "--messages", "20000")
+    with started_python(*demo, warnings="ignore") as process:
+        assert process.stderr is not None
+        assert "echoes" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert err.endswith("microthreads: interrupted\n")

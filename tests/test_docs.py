@@ -16,24 +16,20 @@ from __future__ import annotations
 import ast
 import doctest
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from helpers import ROOT, python
 
 import microthreads
 import microthreads.observe
 import microthreads.sim
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = [README, *sorted(DOCS.glob("*.md"))]
-SECONDS = 30  # real ones; the programs take one or two
 
 FENCE = re.compile(
     r"(?:^<!-- (?P<mark>skip|new|output) -->\n+)?"
@@ -82,16 +78,8 @@ def programs_of(page: str, text: str) -> list[Program]:
 
 def run(program: Program, directory: Path) -> list[str]:
     """Run the blocks; what was printed after each."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUNNER],
-        input=json.dumps([program.page, program.blocks]),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": path, "MICROTHREADS_DEBUG": "1"},
-    )
+    source = json.dumps([program.page, program.blocks])
+    done = python("-c", RUNNER, text=source, cwd=directory, MICROTHREADS_DEBUG="1")
     assert done.returncode == 0, f"{program.page} does not run:\n{done.stderr}"
     assert "Traceback" not in done.stderr, f"{program.page} logs a failure:\n{done.stderr}"
     printed: list[str] = json.loads(done.stdout)

@@ -182,9 +182,11 @@ def test_resets_and_half_closes_are_one_connections_affair(serve, poller, connec
         drive(server, poller, connections, size, *endings)
 
 
-@pytest.mark.parametrize("size", [1, KIB])
 @pytest.mark.parametrize("poller", MANY)
-@pytest.mark.parametrize("connections", [5_000, 15_000])
+@pytest.mark.parametrize(
+    ("connections", "size"),
+    [(5_000, 1), (5_000, KIB), pytest.param(15_000, 1, marks=pytest.mark.soak), (15_000, KIB)],
+)
 def test_thousands_are_connected_at_the_same_time(serve, poller, connections, size):
     drive(serve(poller), poller, connections, size)
 
@@ -341,15 +343,9 @@ def busy_clients(server: Server) -> Iterator[list[socket.socket]]:
         yield clients
 
 
-def needs_ctrl_c() -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        pytest.skip("SIGINT is ignored here, as in a shell's background, and children inherit that")
-
-
 @pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_cleanly_while_clients_are_connected(start, poller, number, code):
-    needs_ctrl_c()
     server = start("-m", "examples.echo_server", "--port", 0, "--poller", poller, check=True)
     with busy_clients(server) as clients:
         assert (server.end(number), server.stderr()) == (code, "")
@@ -377,7 +373,6 @@ sys.exit(echo_server.main(["--port", "0"]))
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_runs_every_handlers_finally_block(start, number, code):
-    needs_ctrl_c()
     server = start("-c", COUNTED)
     with busy_clients(server) as clients:
         assert (server.end(number), server.stderr()) == (code, "")
@@ -552,7 +547,6 @@ def test_the_client_shows_progress_on_a_terminal(serve):
 
 
 def test_ctrl_c_ends_the_client_without_a_traceback(serve):
-    needs_ctrl_c()
     server = serve()
     before = len(server.descriptors())
     line, options = python("-m", "examples.echo_client", "--port", server.port, "--hold", 60)

@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import ast
 import doctest
-import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import ROOT, python, started_python
 
-ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("e[0-9]*.py"))
 TWINS = sorted(path.stem for path in EXAMPLES.glob("threads/e[0-9]*.py"))
-SECONDS = 30  # real ones, on a machine that is busy; the examples take one at most
 
 # What each prints; "..." stands for anything.
 EXPECTED = {
@@ -183,26 +179,11 @@ COMMON: dict[str, Callable[[str], Any]] = {
 }
 
 
-def start(*args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "MICROTHREADS_DEBUG": "1"},
-    )
-
-
-def printed(*args: str) -> str:
+def printed(*arguments: str) -> str:
     """What Python prints with these arguments. It must say nothing on stderr."""
-    with start(*args) as process:
-        try:
-            out, errors = process.communicate(timeout=SECONDS)
-        finally:
-            process.kill()
-    assert (process.returncode, errors) == (0, "")
-    return out
+    done = python(*arguments, MICROTHREADS_DEBUG="1")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 def docstring(path: Path) -> str:
@@ -314,16 +295,11 @@ def test_the_deadlock_that_needs_no_yield_between_the_locks_is_found() -> None:
 
 
 def test_ctrl_c_ends_a_long_sieve_at_once() -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        pytest.skip("SIGINT is ignored here, as in a shell's background, and children inherit that")
-    with start("-m", "examples.e18_prime_sieve", "1000000") as process:
-        try:
-            assert process.stdout is not None
-            first = [process.stdout.readline() for _ in range(20)]
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=SECONDS)
-        finally:
-            process.kill()
+    with started_python("-m", "examples.e18_prime_sieve", "1000000") as process:
+        assert process.stdout is not None
+        first = [process.stdout.readline() for _ in range(20)]
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert first[-1] == "71\n"
     assert process.returncode == -signal.SIGINT
     assert errors.splitlines()[-1] == "KeyboardInterrupt"

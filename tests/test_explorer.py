@@ -8,14 +8,13 @@ import math
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import python
 
 import microthreads
 from microthreads import (
@@ -683,16 +682,11 @@ for program in (lost_update(3), late(2, 4), opposite_order):
 
 
 def test_hash_seeds_change_nothing() -> None:
-    here = Path(__file__).parent
+    here = str(Path(__file__).parent)
     outputs = set()
     for seed in ("0", "1", "12345"):
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT.format(tests=str(here))],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(here.parent)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = python("-c", SCRIPT.format(tests=here), PYTHONHASHSEED=seed)
+        assert done.returncode == 0, done.stderr
         outputs.add(done.stdout)
     assert len(outputs) == 1
     assert outputs.pop().count("to run it again") == 6

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 import weakref
 
 import pytest
+from helpers import (
+    ProcessorTime,
+    assert_ten_times_as_many_cost_about_ten_times_as_much,
+    coroutine_of,
+    errors_of,
+)
 
 from microthreads import (
     Cancelled,
@@ -44,15 +49,8 @@ def nap(seconds, log=None, name="nap", result=None):
     return result
 
 
-async def async_nap(seconds, log=None, name="nap", result=None):
-    log = [] if log is None else log
-    try:
-        await sleep(seconds)
-        log.append((name, "done"))
-    except Cancelled:
-        log.append((name, "cancelled"))
-        raise
-    return result
+async def async_nap(*args, **kwargs):
+    return await coroutine_of(nap(*args, **kwargs))
 
 
 def fail(seconds, error):
@@ -75,13 +73,8 @@ def stubborn(seconds, log, name="stubborn"):
         log.append((name, "cleaned up", now()))
 
 
-async def async_stubborn(seconds, log, name="stubborn"):
-    try:
-        await sleep(1000)
-    finally:
-        with shield(1000):
-            await sleep(seconds)
-        log.append((name, "cleaned up", now()))
+async def async_stubborn(*args):
+    await coroutine_of(stubborn(*args))
 
 
 def spiteful(error, log=None):
@@ -133,11 +126,6 @@ async def async_host(*children, call=None, group=None):
 
 every_host = pytest.mark.parametrize("host", [host, async_host])
 every_child = pytest.mark.parametrize("children", [Generators, Coroutines])
-
-
-def errors_of(group):
-    """The errors in an exception group, as text, in their order."""
-    return [repr(error) for error in group.exceptions]
 
 
 # ---- the block waits
@@ -367,11 +355,14 @@ def test_a_thousand_groups_nest(vrun):
                 await group.spawn(level(depth - 1))
             else:
                 await sleep(1)
+        ended.append((depth, now()))
 
     async def main():
         await spawn(level(1000))
 
+    ended = []
     vrun(main())
+    assert ended == [(depth, 1) for depth in range(1001)]
 
 
 # ---- names
@@ -1866,31 +1857,27 @@ def test_a_routine_that_runs_already_is_refused_and_the_group_goes_on(vrun):
 
 
 @every_host
-def test_a_group_of_ten_thousand_takes_linear_time(vrun, host):
+def test_a_group_of_ten_thousand_takes_linear_time(vrun, unobserved, host):
     def cost(count):
-        begun = time.process_time()
-        vrun(host(*(nap(n % 7) for n in range(count))))
-        return time.process_time() - begun
+        with ProcessorTime() as took:
+            vrun(host(*(nap(n % 7) for n in range(count))))
+        return took.seconds
 
-    cost(100)
-    small, large = min(cost(1000), cost(1000)), cost(10_000)
-    assert large < 40 * small
+    assert_ten_times_as_many_cost_about_ten_times_as_much(cost, most=40)
 
 
-def test_a_group_of_many_daemons_ends_in_linear_time(vrun):
+def test_a_group_of_many_daemons_ends_in_linear_time(vrun, unobserved):
     async def main(count):
         async with TaskGroup() as group:
             for _ in range(count):
                 await group.spawn(nap(9), daemon=True)
 
     def cost(count):
-        begun = time.process_time()
-        vrun(main(count))
-        return time.process_time() - begun
+        with ProcessorTime() as took:
+            vrun(main(count))
+        return took.seconds
 
-    cost(100)
-    small, large = min(cost(400), cost(400)), cost(4000)
-    assert large < 40 * small
+    assert_ten_times_as_many_cost_about_ten_times_as_much(cost, few=400, most=40)
 
 
 def test_ten_thousand_children_are_cancelled_by_one_failure(vrun):
@@ -2310,3 +2297,24 @@ def test_gather_and_race_keep_nothing_of_what_has_ended(vrun, combine):
         return [ref() for ref in watched]
 
     assert vrun(main()) == [None, None]
+
+
+def test_what_waits_for_the_children_of_a_left_block_keeps_nothing_alive():
+    class App:
+        def report(self, task):
+            pass
+
+        def main(self):
+            self.task = current_task()
+            with TaskGroup() as group:
+                yield group.spawn(nap(10))
+                raise LookupError
+
+    app = App()
+    gone = weakref.ref(app)
+    with Kernel(clock=VirtualClock(), on_crash=app.report) as kernel:
+        with pytest.raises(ExceptionGroup):
+            kernel.run(app.main())
+    del app, kernel
+    gc.collect()
+    assert gone() is None

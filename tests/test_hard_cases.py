@@ -8,9 +8,7 @@ import math
 import os
 import signal
 import socket
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Generator
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import later, program, tcp_pair, unlogged
 
 from microthreads import (
     BusyError,
@@ -41,21 +40,8 @@ from microthreads import (
     spawn,
     timeout,
 )
-from microthreads.sim import VirtualClock
 
 Gen = Generator[Any, Any, Any]
-
-
-def later(seconds: float, function: Any, *arguments: Any) -> Gen:
-    yield sleep(seconds)
-    return function(*arguments)
-
-
-def tcp_pair() -> tuple[Socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        far = socket.create_connection(server.getsockname())
-        near, _ = server.accept()
-    return Socket(near), far
 
 
 # ---- the poller
@@ -66,7 +52,7 @@ def test_a_wait_of_months_is_no_overflow(poller: str) -> None:
     def main() -> Gen:
         task = yield spawn(later(3e6, print))
         yield spawn(later(0.01, current_task().kernel.post, task.cancel), daemon=True)
-        with contextlib.suppress(Cancelled):
+        with pytest.raises(Cancelled):
             yield task
 
     run(main(), poller=poller)
@@ -74,8 +60,8 @@ def test_a_wait_of_months_is_no_overflow(poller: str) -> None:
 
 def test_a_peek_leaves_the_data_for_the_next_recv() -> None:
     def main() -> Gen:
-        near, far = tcp_pair()
-        with near, far:
+        with contextlib.ExitStack() as stack:
+            near, far = tcp_pair(stack)
             yield spawn(later(0.01, far.send, b"first"))
             assert (yield near.recv()) == b"first"
             yield spawn(later(0.01, far.send, b"hello"))
@@ -93,9 +79,9 @@ def test_urgent_data_in_the_stream_hides_nothing_behind_it() -> None:
         far.send(b"def")
 
     def main() -> Gen:
-        near, far = tcp_pair()
         got = b""
-        with near, far:
+        with contextlib.ExitStack() as stack:
+            near, far = tcp_pair(stack)
             yield spawn(later(0.01, send_all, far))
             with timeout(1):
                 while not got.endswith(b"def"):
@@ -150,8 +136,8 @@ def test_a_second_descriptor_object_of_one_file_is_busy_and_the_first_goes_on(po
 
 def test_recv_of_no_bytes_waits_for_nothing() -> None:
     def main() -> Gen:
-        near, far = tcp_pair()
-        with near, far:
+        with contextlib.ExitStack() as stack:
+            near, far = tcp_pair(stack)
             yield spawn(later(0.01, far.send, b"x"))
             yield near.recv()
             with timeout(1):
@@ -272,7 +258,7 @@ def test_an_error_of_main_while_a_deadlock_ends_it_is_the_cause(vrun: Any) -> No
 
 
 def test_a_deadlock_is_reported_from_a_directory_that_is_gone(tmp_path: Path) -> None:
-    program = """
+    text = """
         import os
         from microthreads import *
         os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
@@ -283,7 +269,7 @@ def test_a_deadlock_is_reported_from_a_directory_that_is_gone(tmp_path: Path) ->
         except DeadlockError as error:
             print(error)
     """
-    assert "recv on Channel 'jobs'" in in_a_process(program, tmp_path).stdout
+    assert "recv on Channel 'jobs'" in program(text, cwd=tmp_path).stdout
 
 
 def test_a_deadlock_that_something_posted_has_resolved_is_none(vrun: Any) -> None:
@@ -360,18 +346,6 @@ def test_seconds_may_be_any_kind_of_number(vrun: Any, block: Any) -> None:
 
 
 # ---- other threads, signals, other processes
-
-
-def in_a_process(program: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).parents[1]
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
 
 
 def test_another_thread_is_told_to_post() -> None:
@@ -520,7 +494,7 @@ def test_the_future_of_a_task_that_is_cancelled_before_it_begins_is_done() -> No
         assert "ended before this was done" in str(kernel.run(main()))
 
 
-def test_the_future_of_a_task_that_is_abandoned_fails() -> None:
+def test_the_future_of_a_task_that_is_abandoned_fails(vrun: Any) -> None:
     def stubborn() -> Gen:
         while True:
             with contextlib.suppress(Cancelled):
@@ -532,17 +506,13 @@ def test_the_future_of_a_task_that_is_abandoned_fails() -> None:
         raise ValueError("main is over")
 
     future: list[Any] = []
-    logging.getLogger("microthreads").disabled = True
-    try:
-        with pytest.raises(ValueError, match="main is over"):
-            run(main(), grace=0.05, clock=VirtualClock())
-    finally:
-        logging.getLogger("microthreads").disabled = False
+    with unlogged(), pytest.raises(ValueError, match="main is over"):
+        vrun(main(), grace=0.05)
     assert "ended before this was done" in str(future[0].exception(1))
 
 
 def test_ctrl_c_in_a_forked_child_is_the_childs_own() -> None:
-    program = """
+    text = """
         import os, signal
         from microthreads import *
         def main():
@@ -558,7 +528,7 @@ def test_ctrl_c_in_a_forked_child_is_the_childs_own() -> None:
             print("parent goes on")
         run(main())
     """
-    done = in_a_process(program)
+    done = program(text)
     assert done.stdout.splitlines() == ["KeyboardInterrupt", "-1", "parent goes on"], done.stderr
 
 
@@ -622,12 +592,9 @@ def test_a_straggler_without_end_costs_no_processor_time() -> None:
             with shield(math.inf):
                 yield Channel().recv()
 
-    logging.getLogger("microthreads").disabled = True
     before = time.process_time()
-    try:
+    with unlogged():
         run(main(), grace=math.inf)
-    finally:
-        logging.getLogger("microthreads").disabled = False
     assert time.process_time() - before < 0.5
 
 

@@ -7,6 +7,7 @@ import itertools
 import weakref
 
 import pytest
+from helpers import coroutine_of, errors_of, vrun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,14 +18,12 @@ from microthreads import (
     move_on_after,
     now,
     parallel_map,
-    run,
     select,
     shield,
     sleep,
     spawn,
     timeout,
 )
-from microthreads.sim import VirtualClock
 
 
 class Work:
@@ -58,15 +57,7 @@ class Work:
         return item * 10
 
     async def coroutine(self, item):
-        self.begin(item)
-        try:
-            await sleep(item)
-        except Cancelled:
-            self.cancelled.append(item)
-            raise
-        finally:
-            self.end(item)
-        return item * 10
+        return await coroutine_of(self.generator(item))
 
 
 every_function = pytest.mark.parametrize("function", ["generator", "coroutine"])
@@ -77,10 +68,6 @@ def noted(items, taken):
     for item in items:
         taken.append(item)
         yield item
-
-
-def errors_of(group):
-    return [repr(error) for error in group.exceptions]
 
 
 # ---- the list of results
@@ -250,7 +237,7 @@ def test_it_is_map_whatever_the_items_and_the_limit(items, limit, stream):
         return (yield parallel_map(work.coroutine, items, limit=limit))
 
     main = streamed() if stream else collected()
-    assert run(main, clock=VirtualClock()) == [item * 10 for item in items]
+    assert vrun(main) == [item * 10 for item in items]
     assert work.most <= limit
     assert work.begun == items
 

@@ -18,6 +18,7 @@ import warnings
 from contextlib import ExitStack
 
 import pytest
+from helpers import later, raw_pair, receiving, tcp_pair, ticks_of_10_ms
 
 from microthreads import (
     BusyError,
@@ -90,21 +91,6 @@ def stream_pair(stack):
     return stack.enter_context(Socket(a)), stack.enter_context(Socket(b))
 
 
-def raw_pair(stack):
-    """A `Socket`, and the non-blocking stdlib socket at its other end."""
-    a, b = socket.socketpair()
-    b.setblocking(False)
-    return stack.enter_context(Socket(a)), stack.enter_context(b)
-
-
-def tcp_pair(stack):
-    """A `Socket`, and the blocking stdlib socket at the other end of its TCP connection."""
-    with socket.create_server((HOST, 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        server, _ = listener.accept()
-    return stack.enter_context(Socket(client)), stack.enter_context(server)
-
-
 def udp_socket(stack):
     inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     inner.bind((HOST, 0))
@@ -140,10 +126,6 @@ def receive_all(sock, size=65536):
             return chunks
 
 
-def receiving(sock):
-    return (yield sock.recv())
-
-
 def error_of(call):
     """The name of the error that `call` raises."""
     try:
@@ -158,11 +140,6 @@ def join_all(tasks):
     for task in tasks:
         outcomes.append((yield join(task)))
     return outcomes
-
-
-def later(seconds, function, *args):
-    yield sleep(seconds)
-    function(*args)
 
 
 # ---- waiting and waking
@@ -1604,15 +1581,6 @@ def test_the_others_have_no_such_limit(prun, poller):
             return (yield sock.recv())
 
     assert prun(main()) == b"data"
-
-
-def ticks_of_10_ms(seconds):
-    """How many of the next multiples of 10 ms a sleeper meets, each before the one after it."""
-    ticks, start = 0, now()
-    while (passed := now() - start) < seconds:
-        yield sleep_until(start + (int(passed * 100) + 1) / 100)
-        ticks += 1
-    return ticks
 
 
 @pytest.mark.parametrize("name", ["epoll", "select"])

@@ -8,14 +8,14 @@ import queue as stdlib
 from collections import Counter, deque
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from helpers import check_machine, vrun
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
     rule,
-    run_state_machine_as_test,
 )
 
 import microthreads
@@ -33,7 +33,6 @@ from microthreads import (
     join,
     move_on_after,
     now,
-    run,
     select,
     shield,
     sleep,
@@ -1636,7 +1635,7 @@ def test_calls_that_may_not_block_do_what_the_standard_library_does(kind, maxsiz
             except Exception as error:
                 log.append(type(error))
 
-    run(main(), clock=VirtualClock())
+    vrun(main())
     assert log == [result_of(theirs, *step) for step in program]
 
 
@@ -2016,36 +2015,17 @@ MACHINES = [
     for base in (QueueMachine, UnsettledMachine)
 ]
 
-HEALTH = [HealthCheck.too_slow, HealthCheck.filter_too_much]
-
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_tasks_at_queues_do_what_a_sequential_model_does(machine):
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=120,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=HEALTH,
-        ),
-    )
+    check_machine(machine, examples=120, steps=30, derandomize=True)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_tasks_at_queues_do_what_a_sequential_model_does_for_long(machine):
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=3000,
-            stateful_step_count=60,
-            deadline=None,
-            suppress_health_check=HEALTH,
-        ),
-    )
+    check_machine(machine, examples=3000, steps=60)
 
 
 # ---- producers and consumers, whatever the pauses
@@ -2090,7 +2070,7 @@ def test_producers_and_consumers_lose_and_double_nothing(kind, maxsize, producer
         queue.shutdown()
         return queue.unfinished_tasks, queue.qsize()
 
-    assert run(main(), clock=VirtualClock()) == (0, 0)
+    assert vrun(main()) == (0, 0)
     put = [
         (number, owner) for owner, pauses in enumerate(producers) for number, _ in enumerate(pauses)
     ]

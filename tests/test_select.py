@@ -7,13 +7,11 @@ ready, made for real, and must have its full effect, once.
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack
 
 import pytest
+from helpers import program, raw_pair
 
 from microthreads import (
     BusyError,
@@ -219,15 +217,9 @@ class TaskItself(Join):
         return self.task
 
 
-def stream_pair(stack):
-    left, right = socket.socketpair()
-    right.setblocking(False)
-    return stack.enter_context(Socket(left)), stack.enter_context(right)
-
-
 class SocketRecv(Kind):
     def set_up(self):
-        self.socket, self.peer = stream_pair(self.stack)
+        self.socket, self.peer = raw_pair(self.stack)
 
     def call(self):
         return self.socket.recv(6)
@@ -245,7 +237,7 @@ class SocketRecv(Kind):
 
 class SocketSend(Kind):
     def set_up(self):
-        self.socket, self.peer = stream_pair(self.stack)
+        self.socket, self.peer = raw_pair(self.stack)
         self.filled = 0
         try:
             while True:
@@ -711,7 +703,7 @@ def test_closing_a_socket_wakes_the_selects_on_it(vrun):
 
     def main():
         with ExitStack() as stack:
-            a, _ = stream_pair(stack)
+            a, _ = raw_pair(stack)
             task = yield spawn(selecting(a))
             yield sleep(1)
             a.close()
@@ -727,7 +719,7 @@ def test_a_branch_that_is_busy_raises_and_disarms_the_others(vrun):
 
     def main():
         with ExitStack() as stack:
-            a, peer = stream_pair(stack)
+            a, peer = raw_pair(stack)
             channel = Channel()
             reader = yield spawn(reading(a))
             yield sleep(1)
@@ -836,7 +828,7 @@ def test_select_works_in_async_functions(vrun):
 def test_sendall_is_refused_by_its_name_and_send_is_named_instead(vrun):
     def main():
         with ExitStack() as stack:
-            a, peer = stream_pair(stack)
+            a, peer = raw_pair(stack)
             with pytest.raises(TypeError, match=r"sendall.*send\b"):
                 yield select(a.sendall(b"data"), sleep(1))
             with pytest.raises(BlockingIOError):
@@ -956,10 +948,7 @@ run(main())
 
 def test_one_call_given_twice_at_different_depths_is_refused_too():
     # In a process of its own, because what it does otherwise is to hang the kernel.
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    done = subprocess.run(
-        [sys.executable, "-c", GIVEN_TWICE], capture_output=True, text=True, timeout=3, cwd=root
-    )
+    done = program(GIVEN_TWICE, seconds=10)
     assert done.stdout == "refused False\n", done.stderr
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
 import math
 import threading
-import time
 
 import pytest
+from helpers import ProcessorTime, assert_ten_times_as_many_cost_about_ten_times_as_much, vrun
 
 from microthreads import (
     Barrier,
@@ -22,7 +20,6 @@ from microthreads import (
     Semaphore,
     move_on_after,
     now,
-    run,
     select,
     sleep,
     spawn,
@@ -31,30 +28,6 @@ from microthreads import (
 from microthreads.sim import VirtualClock
 
 SEMAPHORES = pytest.mark.parametrize("make", [Semaphore, BoundedSemaphore])
-
-
-async def coroutine_of(generator):
-    """An `async def` task that does what `generator` does."""
-    step, value = generator.send, None
-    while True:
-        try:
-            request = step(value)
-        except StopIteration as end:
-            return end.value
-        try:
-            if request is None:
-                request = sleep(0)
-            elif inspect.isgenerator(request):
-                request = coroutine_of(request)
-            value, step = await request, generator.send
-        except BaseException as error:
-            value, step = error, generator.throw
-
-
-@pytest.fixture(params=["generator", "coroutine"])
-def as_task(request):
-    """What makes a task, of either kind, of a generator."""
-    return coroutine_of if request.param == "coroutine" else lambda generator: generator
 
 
 def outcome_of(call, log, name):
@@ -262,7 +235,7 @@ def test_a_timed_acquire_of_a_permit_is_false_when_its_time_is_over(vrun, make, 
 
 
 @SEMAPHORES
-def test_an_acquire_of_a_permit_that_does_not_block(vrun, make):
+def test_an_acquire_of_a_permit_that_does_not_block_says_whether_it_took_one(vrun, make):
     def main():
         semaphore = make(1)
         return bool((yield semaphore.acquire(False))), (yield semaphore.acquire(False)), now()
@@ -1148,17 +1121,13 @@ def seconds_to_set(n):
         for _ in range(n):
             tasks.append((yield spawn(user(event))))
         yield sleep(1)
-        gc.collect()
-        gc.disable()
-        began = time.process_time()
-        event.set()
-        yield
-        took = time.process_time() - began
-        gc.enable()
+        with ProcessorTime() as took:
+            event.set()
+            yield
         assert all(task.done for task in tasks)
-        return took
+        return took.seconds
 
-    return run(main(), clock=VirtualClock(), observers=())
+    return vrun(main())
 
 
 def seconds_to_pass_a_barrier(n):
@@ -1172,22 +1141,14 @@ def seconds_to_pass_a_barrier(n):
         for _ in range(n):
             yield spawn(user(barrier))
         yield sleep(1)
-        gc.collect()
-        gc.disable()
-        began = time.process_time()
-        yield barrier.wait()
-        yield
-        took = time.process_time() - began
-        gc.enable()
-        return took
+        with ProcessorTime() as took:
+            yield barrier.wait()
+            yield
+        return took.seconds
 
-    return run(main(), clock=VirtualClock(), observers=())
+    return vrun(main())
 
 
 @pytest.mark.parametrize("measure", [seconds_to_set, seconds_to_pass_a_barrier])
-def test_ten_times_the_waiters_of_an_event_cost_about_ten_times_as_much(monkeypatch, measure):
-    monkeypatch.setattr(Kernel, "default_observers", ())
-    few = min(measure(1_000) for _ in range(7))
-    many = min(measure(10_000) for _ in range(3))
-    print(f"\n{measure.__name__}: 1,000 in {few * 1e3:.2f} ms, 10,000 in {many * 1e3:.2f} ms")
-    assert many / few < 20
+def test_ten_times_the_waiters_of_an_event_cost_about_ten_times_as_much(unobserved, measure):
+    assert_ten_times_as_many_cost_about_ten_times_as_much(measure)

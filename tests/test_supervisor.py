@@ -7,6 +7,7 @@ import logging
 import sys
 
 import pytest
+from helpers import coroutine_of, unlogged, vrun
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +17,11 @@ from microthreads import (
     Supervisor,
     move_on_after,
     now,
-    run,
     shield,
     sleep,
     spawn,
     timeout,
 )
-from microthreads.sim import VirtualClock
 
 
 class Children:
@@ -59,22 +58,10 @@ class Children:
         return child
 
     def async_lives(self, name, *lives, clean_up=0):
-        left = list(lives)
+        routine = self.lives(name, *lives, clean_up=clean_up)
 
         async def child():
-            seconds, error = left.pop(0) if left else (1e6, None)
-            self.note(name, "begins")
-            try:
-                await sleep(seconds)
-            except Cancelled:
-                if clean_up:
-                    with shield(1e6):
-                        await sleep(clean_up)
-                self.note(name, "cancelled")
-                raise
-            self.note(name, "returns" if error is None else "fails")
-            if error is not None:
-                raise error
+            return await coroutine_of(routine())
 
         return child
 
@@ -1126,9 +1113,6 @@ def test_one_for_one_does_what_its_model_does(plans, max_restarts, max_seconds):
             return now(), "gave up"
         return (end, how) if how == "out of plans" else (now(), "ended")
 
-    logging.getLogger("microthreads").disabled = True
-    try:
-        assert run(main(), clock=VirtualClock()) == (end, how)
-    finally:
-        logging.getLogger("microthreads").disabled = False
+    with unlogged():
+        assert vrun(main()) == (end, how)
     assert log == begun

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import HealthCheck, settings
+from helpers import check_machine
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
 from microthreads import (
@@ -219,6 +218,46 @@ class Driven(RuleBasedStateMachine):
         return True
 
 
+class Queued(Driven):
+    """Workers wait in queues; others do something when a time is over, which lets some go on."""
+
+    queues = ()
+
+    def leave(self, op):
+        for queue in self.queues:
+            if op in queue:
+                queue.remove(op)
+
+    def later(self, number, seconds, act, **what):
+        """Have a worker do `act` after so many seconds; `_act` models it."""
+
+        def sleeping():
+            yield sleep(seconds)
+            act()
+
+        self.tell(number, sleeping)
+        self.wait(Op(number, ("call", seconds), indices=(), **what))
+
+    def _act(self, op):
+        """In the model: what `later` does, and with what outcome."""
+
+    def _expire(self, ops):
+        """All whose time is over go on before those whom they let go on."""
+        for op in ops:
+            self.leave(op)
+        granted = []
+        for op in ops:
+            if op.indices:
+                self.done(op.worker, False if op.limit[0] == "call" else "cancelled")
+            else:
+                before = len(self.expected)
+                outcome = self._act(op)
+                granted += self.expected[before:]
+                del self.expected[before:]
+                self.done(op.worker, outcome)
+        self.expected += granted
+
+
 def started_in_time(limit):
     """A block of no seconds ends at its first yield, whatever that could do at once."""
     return limit != ("block", 0)
@@ -247,7 +286,7 @@ class ModelLock:
         self.depth += 1
 
 
-class LockMachine(Driven):
+class LockMachine(Queued):
     """Two locks; a worker waits for one of them, or selects over both."""
 
     kind = Lock
@@ -337,10 +376,9 @@ class LockMachine(Driven):
                 position = [self.locks[i] for i in op.indices].index(lock)
                 self.done(op.worker, self.result(op, position))
 
-    def leave(self, op):
-        for lock in self.locks:
-            if op in lock.queue:
-                lock.queue.remove(op)
+    @property
+    def queues(self):
+        return [lock.queue for lock in self.locks]
 
     @precondition(lambda self: self.owned_by_idle() and self.ops)
     @rule(data=st.data(), cancel_first=st.booleans())
@@ -372,35 +410,10 @@ class LockMachine(Driven):
     def release_later(self, data, seconds):
         """A release at the moment at which others' time is over."""
         lock = self.locks[data.draw(st.sampled_from(self.owned_by_idle()), label="lock")]
-        number = lock.owner
+        self.later(lock.owner, seconds, lock.real.release, releases=lock)
 
-        def act():
-            yield sleep(seconds)
-            lock.real.release()
-
-        self.tell(number, act)
-        op = Op(number, ("call", seconds), indices=(), releases=lock)
-        self.wait(op)
-
-    def _expire(self, ops):
-        for op in ops:
-            self.leave(op)
-        granted = []
-        for op in ops:
-            if not op.indices:
-                before = len(self.expected)
-                self.ops.pop(op.worker)
-                self._release(op.releases)
-                granted += self.expected[before:]
-                del self.expected[before:]
-                self.done(op.worker, None)
-            else:
-                self.done(op.worker, False if op.limit[0] == "call" else "cancelled")
-        self.expected += granted
-
-    def _cancel(self, op):
-        self.leave(op)
-        self.done(op.worker, "cancelled")
+    def _act(self, op):
+        self._release(op.releases)
 
     @rule(data=st.data(), number=st.integers(0, WORKERS - 1), really=st.integers(0, 3))
     def end(self, data, number, really):
@@ -446,7 +459,7 @@ class RLockMachine(LockMachine):
 # ---- Semaphore and BoundedSemaphore
 
 
-class SemaphoreMachine(Driven):
+class SemaphoreMachine(Queued):
     """Two semaphores; a worker waits for one of them, or selects over both."""
 
     kind = Semaphore
@@ -521,11 +534,6 @@ class SemaphoreMachine(Driven):
             else:
                 self.free[index] += 1
 
-    def leave(self, op):
-        for queue in self.queues:
-            if op in queue:
-                queue.remove(op)
-
     @precondition(lambda self: self.ops)
     @rule(
         data=st.data(),
@@ -550,31 +558,12 @@ class SemaphoreMachine(Driven):
     @precondition(lambda self: self.idle())
     @rule(data=st.data(), index=st.integers(0, 1), seconds=st.integers(1, 3))
     def release_later(self, data, index, seconds):
-        number = self.someone(data)
+        self.later(self.someone(data), seconds, self.reals[index].release, releases=index)
 
-        def act():
-            yield sleep(seconds)
-            self.reals[index].release()
-
-        self.tell(number, act)
-        self.wait(Op(number, ("call", seconds), indices=(), releases=index))
-
-    def _expire(self, ops):
-        for op in ops:
-            self.leave(op)
-        granted = []
-        for op in ops:
-            if op.indices:
-                self.done(op.worker, False if op.limit[0] == "call" else "cancelled")
-            elif self.may_release(op.releases, 1):
-                before = len(self.expected)
-                self._release(op.releases, 1)
-                granted += self.expected[before:]
-                del self.expected[before:]
-                self.done(op.worker, None)
-            else:
-                self.done(op.worker, "ValueError")
-        self.expected += granted
+    def _act(self, op):
+        if not self.may_release(op.releases, 1):
+            return "ValueError"
+        return self._release(op.releases, 1)
 
     @rule(number=st.integers(0, WORKERS - 1), really=st.integers(0, 3))
     def end(self, number, really):
@@ -600,7 +589,7 @@ class BoundedSemaphoreMachine(SemaphoreMachine):
 # ---- Event
 
 
-class EventMachine(Driven):
+class EventMachine(Queued):
     """Two events; a worker waits for one of them, or selects over both."""
 
     def __init__(self):
@@ -637,11 +626,6 @@ class EventMachine(Driven):
             for index in dict.fromkeys(indices):
                 self.queues[index].append(op)
 
-    def leave(self, op):
-        for queue in self.queues:
-            if op in queue:
-                queue.remove(op)
-
     @rule(
         data=st.data(),
         steps=st.lists(
@@ -674,29 +658,10 @@ class EventMachine(Driven):
     @precondition(lambda self: self.idle())
     @rule(data=st.data(), index=st.integers(0, 1), seconds=st.integers(1, 3))
     def set_later(self, data, index, seconds):
-        number = self.someone(data)
+        self.later(self.someone(data), seconds, self.reals[index].set, sets=index)
 
-        def act():
-            yield sleep(seconds)
-            self.reals[index].set()
-
-        self.tell(number, act)
-        self.wait(Op(number, ("call", seconds), indices=(), sets=index))
-
-    def _expire(self, ops):
-        for op in ops:
-            self.leave(op)
-        woken = []
-        for op in ops:
-            if op.indices:
-                self.done(op.worker, False if op.limit[0] == "call" else "cancelled")
-            else:
-                before = len(self.expected)
-                self._set(op.sets)
-                woken += self.expected[before:]
-                del self.expected[before:]
-                self.done(op.worker, None)
-        self.expected += woken
+    def _act(self, op):
+        self._set(op.sets)
 
     def compare(self):
         assert [real.is_set() for real in self.reals] == self.flags
@@ -1217,35 +1182,15 @@ MACHINES = [
     RLockConditionMachine,
 ]
 by_machine = pytest.mark.parametrize("machine", MACHINES)
-CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
 @by_machine
 def test_every_lock_does_what_its_model_says(machine):
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=150,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=CHECKS,
-        ),
-    )
+    check_machine(machine, examples=150, steps=30, derandomize=True)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @by_machine
 def test_every_lock_does_what_its_model_says_for_a_long_time(machine):
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=4000,
-            stateful_step_count=60,
-            deadline=None,
-            database=None,
-            suppress_health_check=CHECKS,
-        ),
-    )
+    check_machine(machine, examples=4000, steps=60)

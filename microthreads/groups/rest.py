@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from microthreads.groups.failures import together
 from microthreads.kernel import Task
@@ -25,19 +24,21 @@ from microthreads.timeouts import shield
 if TYPE_CHECKING:
     from microthreads.groups.group import TaskGroup
 
-rests: WeakKeyDictionary[Task[Any], Rest] = WeakKeyDictionary()
 
+class Rest(Generator[Any, Any, Any]):
+    """The groups whose blocks `host` has left, and whose tasks still run.
 
-class Rest:
-    """The groups whose blocks `host` has left, and whose tasks still run."""
+    It is itself what is put under the host's routine, and so can be found there.
+    """
 
     def __init__(self, host: Task[Any]) -> None:
         self.groups: dict[TaskGroup, None] = {}
         self.begun = False  # whether the host's own routine has ended
         self._on_crash = getattr(host.kernel, "on_crash", log_crash)
+        self._course = self._wait_for_all()
+        self._course.send(None)
 
-    def routine(self) -> Generator[Any, Any, Any]:
-        """What is put under the host's routine."""
+    def _wait_for_all(self) -> Generator[Any, Any, Any]:
         result, errors = None, []
         try:
             result = yield
@@ -54,17 +55,24 @@ class Rest:
             raise together(errors) if len(errors) > 1 else errors[0]
         return result
 
+    def send(self, value: Any) -> Any:
+        """The host's routine has returned `value`; or go on."""
+        return self._course.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """The host's routine has failed with `error`; or go on."""
+        return self._course.throw(*error)
+
     def report(self, child: Task[Any]) -> None:
         """`child` has failed, and its host is elsewhere."""
         reports.crashed(child, self._on_crash)
 
 
 def rest_of(host: Task[Any]) -> Rest:
-    """The rest of `host`, which is put under its routine when it is first needed."""
-    rest = rests.get(host)
-    if rest is None:
-        rests[host] = rest = Rest(host)
-        routine = rest.routine()
-        routine.send(None)
-        host.kernel.put_under(host, routine)
+    """What is under the routine of `host` to wait for the rest; put there if need be."""
+    bottom = host.callers[0] if host.callers else None
+    if isinstance(bottom, Rest):
+        return bottom
+    rest = Rest(host)
+    host.kernel.put_under(host, rest)
     return rest
