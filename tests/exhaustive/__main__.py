@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,12 @@ from .checker import (
 from .primitives import PRIMITIVES
 from .programs import read
 
+EXAMPLES = """examples:
+  python3 -m tests.exhaustive                    all of them
+  python3 -m tests.exhaustive Lock "Channel(0)"  two of them
+  python3 -m tests.exhaustive --one-in 30        a glance at all
+"""
+
 COLUMNS = "{:<22} {:>10} {:>10} {:>9} {:>11} {:>10} {:>8}"
 HEADINGS = COLUMNS.format(
     "", "programs", "schedules", "programs", "to the end", "schedules", "CPU s"
@@ -28,41 +35,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = parsed(arguments)
     if options.replay:
-        return replay(options.replay)
+        print("\n".join(options.replay))
+        return 0
     print(COLUMNS.format("", "2 tasks", "", "3 tasks", "", "", ""))
     print(HEADINGS, flush=True)
     twos, threes = Count(), Count()
-    for name in options.primitive or PRIMITIVES:
-        two = check_two(PRIMITIVES[name], options.one_in, progress=progress(f"{name}, 2 tasks"))
-        three = check_three(PRIMITIVES[name], options.one_in, progress=progress(f"{name}, 3 tasks"))
+    try:
+        check(options.primitive or list(PRIMITIVES), options.one_in, twos, threes)
+    except KeyboardInterrupt:
+        print(row("until Ctrl-C", twos, threes))
+        return 128 + signal.SIGINT
+    print(row("all", twos, threes))
+    print(notes(twos, threes, options.one_in))
+    return 1 if twos.failures or threes.failures else 0
+
+
+def check(names: Sequence[str], one_in: int, twos: Count, threes: Count) -> None:
+    """Check these primitives one after the other, and add to the counts."""
+    for name in names:
+        two = check_two(PRIMITIVES[name], one_in, progress=progress(f"{name}, 2 tasks"))
+        three = check_three(PRIMITIVES[name], one_in, progress=progress(f"{name}, 3 tasks"))
         print(row(name, two, three), flush=True)
         for failure in (*two.failures, *three.failures):
             print(f"\n{failure}\n", flush=True)
         add(twos, two)
         add(threes, three)
-    print(row("all", twos, threes))
-    print(notes(twos, threes, options.one_in))
-    return 1 if twos.failures or threes.failures else 0
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.exhaustive",
         description="Run every primitive against its model, under all schedules of all small "
-        "programs.",
-        epilog=f"The primitives are: {'; '.join(PRIMITIVES)}.",
+        "programs. All of it takes some two minutes.",
+        epilog=EXAMPLES + f"\nThe primitives are: {'; '.join(PRIMITIVES)}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("primitive", nargs="*", help="which to check; by default all")
     parser.add_argument(
         "--one-in", type=int, default=1, metavar="N", help="only one program in N, at random"
     )
-    parser.add_argument("--replay", metavar="TEXT", help="what a report of a failure says")
+    parser.add_argument(
+        "--replay",
+        metavar="TEXT",
+        help="show one schedule of one program, as a report of a failure names it",
+    )
     options = parser.parse_args(arguments)
     for name in options.primitive:
         if name not in PRIMITIVES:
             parser.error(f"there is no {name!r}, only {'; '.join(PRIMITIVES)}")
     if options.one_in < 1:
         parser.error("--one-in takes a number from 1")
+    if options.replay:
+        try:
+            options.replay = steps(options.replay)
+        except (ValueError, KeyError, IndexError):
+            parser.error("--replay takes 'PRIMITIVE: program: choices', as a report prints it")
     return options
 
 
@@ -120,12 +147,10 @@ def progress(what: str) -> Progress:
     return write
 
 
-def replay(text: str) -> int:
-    """Show step by step what happens under a schedule that a report gave."""
+def steps(text: str) -> list[str]:
+    """What happens, step by step, under a schedule that a report gave."""
     name, program, choices = (part.strip() for part in text.split(":"))
-    log = happens(PRIMITIVES[name], read(program), [int(choice) for choice in choices.split()])
-    print("\n".join(log))
-    return 0
+    return happens(PRIMITIVES[name], read(program), [int(choice) for choice in choices.split()])
 
 
 if __name__ == "__main__":
