@@ -56,6 +56,9 @@ nitpick_ignore = [
     # Aliases, which the text explains: a generator or coroutine object; a line of code.
     ("py:class", "Routine"),
     ("py:class", "Place"),
+    # A generator that can be awaited, too, as type checkers see it.
+    ("py:class", "AwaitableGenerator"),
+    ("py:class", "microthreads.kernel.routines.AwaitableGenerator"),
     # concurrent.futures.Future, as Kernel.submit spells it.
     ("py:class", "Future"),
     # An alias of Any, and typeshed's names for "bytes-like", imported for checkers only.
