@@ -39,7 +39,6 @@ T = TypeVar("T")
 
 STOP_NOW = 2  # Ctrl-Cs beyond this one stop the kernel where it stands
 WITHOUT_SHIELDS = 1.0  # seconds that stragglers get after those that they had
-abandoned: list[Any] = []  # routines that would not end: kept, since collecting one closes it
 
 
 class Kernel(Reachable):
@@ -184,7 +183,7 @@ class Kernel(Reachable):
                 if task.waiting_on is not None and not self.forked:
                     task.waiting_on.disarm(task)
             task.waiting_on = None
-            abandoned.append((task.routine, task.callers))
+            reports.abandoned.append((task.routine, task.callers))
             task.routine = None
         for task in tasks:
             if not self.forked:

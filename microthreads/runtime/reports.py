@@ -7,6 +7,7 @@ who owns that, and the cycle.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -20,6 +21,13 @@ from microthreads.kernel.routines import PACKAGE
 MANY_ROWS = 100  # of a table; its snapshot has all tasks
 MANY_NOTES = 16  # an error that is raised again and again does not grow without bound
 logger = logging.getLogger("microthreads")
+
+abandoned: list[Any] = []
+"""Routines that would not end: kept, since Python closes one that is collected.
+
+At the end of the program it does so anyway, and here still with all modules in place.
+"""
+atexit.register(abandoned.clear)
 
 
 @dataclass(frozen=True, slots=True)
