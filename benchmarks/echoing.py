@@ -10,7 +10,6 @@ turn comes, as on a server that is busy, whichever of the two is faster.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import select
@@ -38,6 +37,8 @@ def serve_microthreads(listener: socket.socket) -> None:
 
 
 async def _streams(listener: socket.socket) -> None:
+    import asyncio  # here, so that a server imports only what it needs
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
@@ -49,6 +50,8 @@ async def _streams(listener: socket.socket) -> None:
 
 
 def serve_asyncio(listener: socket.socket) -> None:
+    import asyncio
+
     asyncio.run(_streams(listener))
 
 
