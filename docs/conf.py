@@ -56,6 +56,9 @@ nitpick_ignore = [
     # Aliases, which the text explains: a generator or coroutine object; a line of code.
     ("py:class", "Routine"),
     ("py:class", "Place"),
+    # What is called with a stream, and with addresses; the text says with what.
+    ("py:class", "Handler"),
+    ("py:class", "Ready"),
     # A generator that can be awaited, too, as type checkers see it.
     ("py:class", "AwaitableGenerator"),
     ("py:class", "microthreads.kernel.routines.AwaitableGenerator"),
@@ -70,7 +73,10 @@ nitpick_ignore_regex = [
     # Type variables: they have no page of their own.
     (r"py:class", r"(microthreads\..*\.)?[TD]"),
     # The standard library: linking to it would need a network.
-    (r"py:class", r"(collections\.abc|concurrent\.futures|socket|traceback|types)\..*"),
+    (
+        r"py:(class|exc)",
+        r"(collections\.abc|concurrent\.futures|socket|ssl|tls|traceback|types)\..*",
+    ),
 ]
 
 

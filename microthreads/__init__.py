@@ -28,7 +28,9 @@ from microthreads.errors import (
     ClosedError,
     DeadlockError,
     ForkedError,
+    IncompleteReadError,
     InvariantError,
+    LimitExceeded,
 )
 from microthreads.groups import Supervisor, TaskGroup, gather, parallel_map, race
 from microthreads.kernel import (
@@ -40,7 +42,16 @@ from microthreads.kernel import (
     current_task,
     now,
 )
-from microthreads.net import Socket, accept_loop, listen
+from microthreads.net import (
+    Socket,
+    Stream,
+    accept_loop,
+    listen,
+    open_connection,
+    open_unix_connection,
+    serve,
+    serve_unix,
+)
 from microthreads.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 from microthreads.runtime import Kernel, SelectorPoller, run
 from microthreads.select import select
@@ -73,9 +84,11 @@ __all__ = [
     "Event",
     "ForkedError",
     "Full",
+    "IncompleteReadError",
     "InvariantError",
     "Kernel",
     "LifoQueue",
+    "LimitExceeded",
     "Lock",
     "PriorityQueue",
     "Queue",
@@ -85,6 +98,7 @@ __all__ = [
     "ShutDown",
     "Socket",
     "State",
+    "Stream",
     "Supervisor",
     "SystemCall",
     "Task",
@@ -96,10 +110,14 @@ __all__ = [
     "listen",
     "move_on_after",
     "now",
+    "open_connection",
+    "open_unix_connection",
     "parallel_map",
     "race",
     "run",
     "select",
+    "serve",
+    "serve_unix",
     "shield",
     "sleep",
     "sleep_until",

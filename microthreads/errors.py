@@ -19,7 +19,9 @@ __all__ = [
     "ClosedError",
     "DeadlockError",
     "ForkedError",
+    "IncompleteReadError",
     "InvariantError",
+    "LimitExceeded",
 ]
 
 
@@ -62,6 +64,25 @@ class BusyError(RuntimeError):
 
 class BrokenLockError(RuntimeError):
     """The task that owned the lock ended without releasing it."""
+
+
+class LimitExceeded(Exception):  # noqa: N818  (as RecursionError might be called)
+    """What was asked for is not within the limit. Nothing is lost: it can be read otherwise."""
+
+
+class IncompleteReadError(EOFError):
+    """The stream ended before what was asked for. What there is can still be read.
+
+    Attributes:
+        available: How many bytes can still be read.
+    """
+
+    def __init__(self, message: str, available: int) -> None:
+        super().__init__(message, available)
+        self.available = available
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ForkedError(RuntimeError):

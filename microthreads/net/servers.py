@@ -26,6 +26,8 @@ from microthreads.kernel import (
     place_of_caller,
 )
 from microthreads.net.sockets import Socket
+from microthreads.select import select
+from microthreads.sync import Semaphore
 
 logger = logging.getLogger("microthreads")
 
@@ -53,13 +55,22 @@ def accept_loop(
         ClosedError: The listener was closed.
         OSError: Accepting failed for a reason that will not pass.
     """
-    start = _starter(handler)
+    yield from accept_each(listener, _starter(handler))
+
+
+def accept_each(
+    listener: Socket, start: Callable[[Socket], None], permits: Semaphore | None = None
+) -> Generator[Any, Any, None]:
+    """Accept for ever, and call `start` with each connection; with permits, one for each."""
     quiet_until = -math.inf  # the end of the episode
     while True:
         try:
-            connection, _ = yield listener.accept()
+            if permits is None:
+                connection, _ = yield listener.accept()
+            else:
+                connection = yield from accept_one(listener, permits)
         except ConnectionError:
-            continue  # the client was gone before it was accepted
+            pass  # the client was gone before it was accepted
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
@@ -70,6 +81,26 @@ def accept_loop(
         else:
             start(connection)
             del connection  # the loop must not keep the last one alive
+
+
+def accept_one(listener: Socket, permits: Semaphore) -> Generator[Any, Any, Socket]:
+    """Accept a connection when there is one, and a permit for it, which goes with it.
+
+    A permit is asked for only then: several listeners share them, and one where nobody
+    comes must not hold any.
+    """
+    while True:
+        yield listener.readable()
+        yield permits.acquire()
+        try:
+            index, accepted = yield select(listener.accept(), sleep(0))
+        except BaseException:
+            permits.release()
+            raise
+        if index == 0:
+            connection: Socket = accepted[0]
+            return connection
+        permits.release()  # another process has taken it
 
 
 def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], None]:

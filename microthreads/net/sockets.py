@@ -13,19 +13,18 @@ A call that is cancelled or loses in a `select` has done nothing; only
 
 from __future__ import annotations
 
-import os
 import socket
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import Descriptor, SystemCall, running_kernel
+from microthreads.kernel import Descriptor, SystemCall
 from microthreads.net import socketcalls as calls
 from microthreads.net.socketcalls import shown
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Socket", "listen"]
+__all__ = ["Socket"]
 
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
@@ -65,6 +64,19 @@ class Socket:
             OSError: At the yield: what the operating system reports.
         """
         return calls.Recv(self, size, flags)
+
+    def receive(self, size: int = ENOUGH, flags: int = 0) -> bytes:
+        """Receive what there is, up to `size` bytes. A plain call, for calls made of it.
+
+        Raises:
+            BlockingIOError: There is nothing yet.
+        """
+        data = self.sock.recv(size, flags)
+        descriptor = self.descriptor
+        if len(data) < size and descriptor.drains and not flags:
+            # There is no more: the next call can park at once.
+            descriptor.reading.ready = descriptor.hung_up
+        return data
 
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> SystemCall[int]:
         """Receive into `buffer` (`size` bytes at most; 0: all of it); the number of bytes."""
@@ -161,39 +173,3 @@ class Socket:
 
     def __repr__(self) -> str:
         return f"<Socket: {self}>"
-
-
-def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool = False) -> Socket:
-    """A TCP socket that listens. A plain call.
-
-    Args:
-        host: The address to bind; "" or None for all addresses.
-        port: The port; 0 lets the operating system choose one (see `getsockname`).
-        backlog: How many connections may wait to be accepted.
-        reuse_port: Let several processes listen on the same port.
-
-    Raises:
-        ValueError: `port` is not from 0 to 65535.
-        OSError: The address is in use, or not this machine's.
-    """
-    if not 0 <= port <= 65535:
-        raise ValueError(f"listen() needs a port from 0 to 65535, got {port}")
-    network = getattr(running_kernel(), "network", None) or socket
-    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-    try:
-        found = network.getaddrinfo(host or None, port, type=kind, flags=flags)
-    except socket.gaierror as error:
-        raise socket.gaierror(error.errno, f"no address for {host}: {error.strerror}") from None
-    family, _, _, _, address = found[0]
-    sock = network.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(address)
-        sock.listen(backlog)
-    except OSError as error:
-        sock.close()
-        raise OSError(error.errno, f"cannot listen on {shown(address)}: {error.strerror}") from None
-    return Socket(sock)

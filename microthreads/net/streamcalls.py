@@ -1,0 +1,167 @@
+"""The system calls of a stream: read in four ways.
+
+Each looks into the buffer first; only if that does not do, it receives, and looks
+again. It takes out of the buffer only what it returns.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from microthreads.errors import BusyError, ClosedError, IncompleteReadError, LimitExceeded
+from microthreads.kernel import PENDING, DescriptorCall, Pending, SystemCall, Task, Wait
+
+if TYPE_CHECKING:
+    from microthreads.net.sockets import Socket
+    from microthreads.net.streams import Stream
+
+
+class Reading(DescriptorCall):
+    """Read from the buffer of a stream, receiving as long as need be.
+
+    Subclasses define `take`: the result, out of the buffer, or PENDING.
+    """
+
+    __slots__ = ("stream",)
+    verb: ClassVar[str]
+
+    def __init__(self, stream: Stream) -> None:
+        descriptor = stream.sock.descriptor
+        super().__init__(descriptor, descriptor.reading)
+        self.stream = stream
+
+    def take(self) -> bytes | Literal[Pending.PENDING]:
+        raise NotImplementedError
+
+    def attempt(self, task: Task[Any]) -> Any:
+        if self.descriptor.fd < 0:
+            raise ClosedError(f"cannot {self}")
+        if self.waiter is None and self.side.first is not None:
+            raise BusyError(f"cannot {self}: {self.side.first.task} is already waiting to")
+        value = self.take()
+        return super().attempt(task) if value is PENDING else value
+
+    def perform(self, task: Task[Any]) -> Any:
+        while self.side.ready:
+            self.stream.fill()
+            value = self.take()
+            if value is not PENDING:
+                return value
+        return PENDING
+
+    def describe(self) -> Wait:
+        return Wait(self.verb, self.stream)
+
+
+class Read(Reading):
+    """Read what there is, or all there will be."""
+
+    __slots__ = ("size",)
+    verb = "read from"
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        super().__init__(stream)
+        self.size = size
+
+    def take(self) -> bytes | Literal[Pending.PENDING]:
+        stream = self.stream
+        if self.size < 0:
+            return stream.take(stream.buffered) if stream.ended else PENDING
+        if stream.buffer is None and not stream.ended and self.size:
+            return PENDING
+        return stream.take(self.size)
+
+
+class ReadExactly(Reading):
+    """Read a given number of bytes."""
+
+    __slots__ = ("size",)
+    verb = "read from"
+
+    def __init__(self, stream: Stream, size: int) -> None:
+        if size < 0:
+            raise ValueError(f"read_exactly() needs n >= 0, got {size}")
+        super().__init__(stream)
+        self.size = size
+
+    def take(self) -> bytes | Literal[Pending.PENDING]:
+        stream = self.stream
+        if stream.buffered >= self.size:
+            return stream.take(self.size)
+        if stream.ended:
+            raise IncompleteReadError(
+                f"{stream} ended after {stream.buffered} of {self.size} bytes", stream.buffered
+            )
+        return PENDING
+
+
+class ReadUntil(Reading):
+    """Read up to a mark."""
+
+    __slots__ = ("limit", "searched", "separator")
+    verb = "read from"
+    may_end: ClassVar[bool] = False
+    """Whether the end of the stream will do as well as the mark."""
+
+    def __init__(self, stream: Stream, separator: bytes, limit: int) -> None:
+        if not separator:
+            raise ValueError("a separator needs at least one byte")
+        if limit < len(separator):
+            raise ValueError(f"a limit of {limit} bytes leaves no room for {separator!r}")
+        super().__init__(stream)
+        self.separator = separator
+        self.limit = limit
+        self.searched = 0  # how much of the buffer surely has no mark in it
+
+    def attempt(self, task: Task[Any]) -> Any:
+        if self.waiter is None:
+            self.searched = 0
+        return super().attempt(task)
+
+    def take(self) -> bytes | Literal[Pending.PENDING]:
+        stream, separator = self.stream, self.separator
+        buffer = stream.buffer or b""
+        found = buffer.find(separator, self.searched, self.limit)
+        if found >= 0:
+            return stream.take(found + len(separator))
+        if len(buffer) >= self.limit + self.may_end:
+            raise LimitExceeded(f"{stream} has no {separator!r} within {self.limit} bytes")
+        if stream.ended:
+            return self.at_end(len(buffer))
+        self.searched = max(0, len(buffer) - len(separator) + 1)
+        return PENDING
+
+    def at_end(self, size: int) -> bytes:
+        """The stream has ended before the mark."""
+        raise IncompleteReadError(
+            f"{self.stream} ended, after {size} bytes, without {self.separator!r}", size
+        )
+
+
+class ReadLine(ReadUntil):
+    """Read up to the end of the line; the last line may end with the stream."""
+
+    __slots__ = ()
+    may_end = True
+
+    def at_end(self, size: int) -> bytes:
+        return self.stream.take(size)
+
+
+class End(SystemCall[None]):
+    """End one direction of a plain connection."""
+
+    __slots__ = ("sock",)
+
+    def __init__(self, sock: Socket) -> None:
+        self.waiter = None
+        self.sock = sock
+
+    def attempt(self, task: Task[Any]) -> None:
+        if self.sock.fileno() < 0:
+            raise ClosedError(f"cannot end {self.sock}: it has been closed")
+        self.sock.sock.shutdown(socket.SHUT_WR)
+
+    def describe(self) -> Wait:
+        return Wait("end", self.sock)

@@ -1,0 +1,297 @@
+"""Streams: bytes in order over TCP, Unix sockets and TLS, with what protocols need.
+
+Reading goes through a buffer, so a read can ask for a line, for so many bytes, for all
+up to a mark. What was received and not yet read stays there: a read that is cancelled,
+that loses in a `select`, or that fails has taken nothing.
+
+Writing has no buffer of its own. `write` waits until the operating system has taken
+everything, so a peer that does not read makes its writer wait, and memory stays
+bounded. Over TLS at most one record's worth is on its way (see tls.py).
+
+One task reads at a time, and one writes; a second one is a `BusyError`.
+
+Read next: streamcalls.py for the calls.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Self
+
+from microthreads.errors import ClosedError
+from microthreads.kernel import AwaitableGenerator, SystemCall, any_spelling
+from microthreads.net import streamcalls as calls
+from microthreads.net.sockets import Address, Socket
+from microthreads.timeouts import timeout
+
+if TYPE_CHECKING:
+    import ssl
+
+    from _typeshed import ReadableBuffer
+
+    from microthreads.net.tls import TlsSocket
+
+__all__ = ["Stream"]
+
+LIMIT = 65536  # bytes of a line, unless another limit is given
+RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: close at once, and throw away what is unsent
+
+
+class Stream:
+    """A connection that bytes are read from and written to.
+
+    ``async for line in stream`` reads lines until the end; ``with stream:`` closes it.
+
+    Args:
+        sock: A connected `Socket`, which belongs to this object from now on.
+
+    Raises:
+        TypeError: `sock` is no `Socket`.
+    """
+
+    __slots__ = ("__weakref__", "buffer", "ended", "sock")
+
+    def __init__(self, sock: Socket) -> None:
+        if not isinstance(sock, Socket):
+            raise TypeError(f"Stream() needs a microthreads Socket, got {sock!r}")
+        self.sock: Socket | TlsSocket = sock
+        self.buffer: bytearray | None = None  # what was received and not yet read
+        self.ended = False  # whether the end of the stream has been received
+
+    # Reading
+
+    def read(self, n: int = 65536) -> SystemCall[bytes]:
+        """A system call that reads what there is, `n` bytes at most; ``b""`` at the end.
+
+        Args:
+            n: How many bytes at most; -1 for all until the end of the stream.
+
+        Raises:
+            ClosedError: At the yield: the stream is closed.
+            BusyError: At the yield: another task is waiting to read.
+            OSError: At the yield: what the operating system reports.
+        """
+        return calls.Read(self, n)
+
+    def read_exactly(self, n: int) -> SystemCall[bytes]:
+        """A system call that reads `n` bytes, waiting for all of them.
+
+        Raises:
+            IncompleteReadError: At the yield: the stream ended before; what there is
+                can still be read.
+            ValueError: `n` is negative.
+        """
+        return calls.ReadExactly(self, n)
+
+    def read_until(self, separator: bytes, limit: int = LIMIT) -> SystemCall[bytes]:
+        """A system call that reads up to `separator`, which is part of the result.
+
+        Args:
+            separator: The mark, of at least one byte.
+            limit: How many bytes the result may have.
+
+        Raises:
+            LimitExceeded: At the yield: the mark is not within `limit`. Nothing is
+                lost: it can be read in another way.
+            IncompleteReadError: At the yield: the stream ended before the mark.
+            ValueError: `separator` is empty, or `limit` too small for it.
+        """
+        return calls.ReadUntil(self, separator, limit)
+
+    def readline(self, limit: int = LIMIT) -> SystemCall[bytes]:
+        r"""A system call that reads a line, with its ``\n``; ``b""`` at the end.
+
+        The last line may be without one.
+
+        Args:
+            limit: How many bytes the line may have.
+
+        Raises:
+            LimitExceeded: At the yield: the line is longer. Nothing is lost.
+        """
+        return calls.ReadLine(self, b"\n", limit)
+
+    # Writing
+
+    def write(self, data: ReadableBuffer) -> SystemCall[None]:
+        """A system call that sends all of `data`, waiting as long as the peer lets it.
+
+        It takes effect in parts: when it is cancelled, the `bytes_sent` of the
+        `Cancelled` says how much went out.
+
+        Raises:
+            ClosedError: At the yield: the stream is closed.
+            BusyError: At the yield: another task is waiting to write.
+            OSError: At the yield: what the operating system reports.
+        """
+        return self.sock.sendall(data)
+
+    def write_eof(self) -> SystemCall[None]:
+        """A system call that ends this direction; the other one stays open.
+
+        Raises:
+            ClosedError: At the yield: the stream is closed.
+            OSError: At the yield: it is not connected any more.
+        """
+        return calls.End(self.sock) if isinstance(self.sock, Socket) else self.sock.end()
+
+    # TLS
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        seconds: float = 30.0,
+    ) -> AwaitableGenerator[None]:
+        """A routine that goes on with this stream encrypted, by the TLS handshake.
+
+        What was received and not yet read counts as a part of the handshake.
+
+        Args:
+            context: As `ssl.create_default_context` makes one: it says what is verified.
+            server_side: Whether this end is the server.
+            server_hostname: The name that the server's certificate must be for.
+            seconds: How long the handshake may take.
+
+        Raises:
+            ssl.SSLError: The two could not agree, or the peer is not who it should be;
+                the stream is of no use any more, and to be closed.
+            TimeoutError: The time is over.
+            ClosedError: The stream is closed.
+            RuntimeError: It is encrypted already.
+        """
+        if self.tls is not None and not self.closed:
+            raise RuntimeError(f"{self} is encrypted already")
+        return self._start_tls(self._plain, context, server_side, server_hostname, seconds)
+
+    @any_spelling
+    async def _start_tls(
+        self,
+        sock: Socket,
+        context: ssl.SSLContext,
+        server_side: bool,
+        server_hostname: str | None,
+        seconds: float,
+    ) -> None:
+        from microthreads.net.tls import TlsSocket  # noqa: PLC0415  (ssl takes long to import)
+
+        tls = TlsSocket(sock, context, server_side, server_hostname)
+        if self.buffer is not None:
+            tls.feed(self.take(self.buffered))
+        with timeout(seconds):
+            await tls.handshake()
+        self.sock = tls
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The `ssl.SSLObject` if the stream is encrypted, or None: for the certificate of
+        the peer (`getpeercert`), ALPN (`selected_alpn_protocol`), the version and the cipher.
+        """
+        return getattr(self.sock, "object", None)
+
+    # Ending
+
+    def close(self) -> None:
+        """Close it. A plain call; tasks that wait on it get `ClosedError` at once."""
+        self.sock.close()
+
+    def abort(self) -> None:
+        """Close it without more ado: the peer sees a reset. A plain call."""
+        if not self.closed:
+            try:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            except OSError:
+                pass  # the connection is gone already
+            self._plain.close()
+
+    @property
+    def _plain(self) -> Socket:
+        """The socket under all encryption."""
+        return self.sock if isinstance(self.sock, Socket) else self.sock.sock
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.sock.fileno() < 0
+
+    @property
+    def peername(self) -> Address:
+        """The address of the peer, as the standard library has it.
+
+        Raises:
+            ClosedError: The stream is closed.
+            OSError: It is not connected any more.
+        """
+        if self.closed:
+            raise ClosedError("a closed stream has no peer")
+        return self.sock.getpeername()
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes were received and not yet read."""
+        return 0 if self.buffer is None else len(self.buffer)
+
+    def fill(self) -> None:
+        """Receive more into the buffer; for the calls.
+
+        Raises:
+            BlockingIOError: There is nothing yet.
+        """
+        data = self.sock.receive()
+        if not data:
+            self.ended = True
+        elif self.buffer is None:
+            self.buffer = bytearray(data)
+        else:
+            self.buffer += data
+
+    def take(self, n: int) -> bytes:
+        """The first `n` bytes of the buffer, which no longer has them; for the calls."""
+        buffer = self.buffer
+        if buffer is None:
+            return b""
+        if n >= len(buffer):
+            self.buffer = None  # a stream that is idle holds no buffer
+            return bytes(buffer)
+        with memoryview(buffer) as view:
+            data = bytes(view[:n])
+        del buffer[:n]
+        return data
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Lines(self)
+
+    def __str__(self) -> str:
+        return f"stream over {self.sock}"
+
+    def __repr__(self) -> str:
+        return f"<Stream: {self}>"
+
+
+class _Lines(AsyncIterator[bytes]):
+    """The lines of a stream, until it ends."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def __anext__(self) -> bytes:
+        line = await self._stream.readline()
+        if not line:
+            raise StopAsyncIteration
+        return line
