@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import socket
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from microthreads.groups import TaskGroup
-from microthreads.kernel import AwaitableGenerator, any_spelling, running_kernel
+from microthreads.kernel import AwaitableGenerator, any_spelling
 from microthreads.net.dns import Found, Resolve
 from microthreads.net.socketcalls import shown
-from microthreads.net.sockets import Address, Socket
+from microthreads.net.sockets import Address, Socket, network
 from microthreads.net.streams import Stream
 from microthreads.sync import Event
 from microthreads.timeouts import timeout
@@ -182,5 +182,4 @@ class Race:
 
 
 def _socket(family: int) -> Socket:
-    network: Any = getattr(running_kernel(), "network", None) or socket
-    return Socket(network.socket(family, socket.SOCK_STREAM))
+    return Socket(network().socket(family, socket.SOCK_STREAM))

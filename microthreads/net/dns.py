@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.net.sockets import network
 
 MOST_THREADS = 16
 
@@ -35,9 +36,8 @@ class Resolve(SystemCall[Found]):
         self.job: Job | None = None
 
     def attempt(self, task: Task[Any]) -> Found | Literal[Pending.PENDING]:
-        network = getattr(task.kernel, "network", None) or socket
         try:
-            found: Found = network.getaddrinfo(
+            found: Found = network().getaddrinfo(
                 self.host, self.port, type=self.kind, flags=socket.AI_NUMERICHOST
             )
         except socket.gaierror:
@@ -65,7 +65,7 @@ class Job:
     def __init__(self, call: Resolve, kernel: Any) -> None:
         self._call = call
         self._kernel = kernel
-        self._network = kernel.network or socket
+        self._network = network()
         self.wanted = True
 
     def do(self) -> None:

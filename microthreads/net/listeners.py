@@ -7,12 +7,10 @@ import socket
 import stat
 from collections.abc import Sequence
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED
-from typing import Any
 
-from microthreads.kernel import running_kernel
 from microthreads.net.dns import Found
 from microthreads.net.socketcalls import shown
-from microthreads.net.sockets import Address, Socket
+from microthreads.net.sockets import Address, Socket, network
 
 __all__ = ["listen"]
 
@@ -68,7 +66,7 @@ def addresses_of(host: str | None, port: int, verb: str) -> Found:
         raise ValueError(f"{verb}() needs a port from 0 to 65535, got {port}")
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
-        found: Found = _network().getaddrinfo(host or None, port, type=kind, flags=flags)
+        found: Found = network().getaddrinfo(host or None, port, type=kind, flags=flags)
     except socket.gaierror as error:
         raise socket.gaierror(error.errno, f"no address for {host}: {error.strerror}") from None
     return found
@@ -76,7 +74,7 @@ def addresses_of(host: str | None, port: int, verb: str) -> Found:
 
 def listening(family: int, address: Address, backlog: int, reuse_port: bool) -> Socket:
     """A socket that listens at `address`."""
-    sock = _network().socket(family, socket.SOCK_STREAM)
+    sock = network().socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +101,3 @@ def listen_at(path: str, backlog: int) -> Socket:
                 raise OSError(EADDRINUSE, f"cannot listen on {path}: somebody does")
         os.unlink(path)
     return listening(socket.AF_UNIX, path, backlog, False)
-
-
-def _network() -> Any:
-    return getattr(running_kernel(), "network", None) or socket

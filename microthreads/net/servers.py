@@ -18,7 +18,9 @@ from typing import Any
 
 from microthreads.calls import sleep
 from microthreads.kernel import (
+    Place,
     Routine,
+    Task,
     check_routine,
     current_task,
     is_routine,
@@ -59,7 +61,7 @@ def accept_loop(
 
 
 def accept_each(
-    listener: Socket, start: Callable[[Socket], None], permits: Semaphore | None = None
+    listener: Socket, start: Callable[[Socket], object], permits: Semaphore | None = None
 ) -> Generator[Any, Any, None]:
     """Accept for ever, and call `start` with each connection; with permits, one for each."""
     quiet_until = -math.inf  # the end of the episode
@@ -103,24 +105,29 @@ def accept_one(listener: Socket, permits: Semaphore) -> Generator[Any, Any, Sock
         permits.release()  # another process has taken it
 
 
-def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], None]:
-    """What starts a task for a connection and makes it the task's own.
+def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], object]:
+    host, place = current_task(), place_of_caller()
+    return lambda client: begin(host, place, lambda: handler(client), client)
+
+
+def begin(
+    host: Task[Any], place: Place, routine_of: Callable[[], Routine[Any]], closing: Any
+) -> Task[Any] | None:
+    """Start a task for a connection, and make `closing` what is closed with it.
 
     A plain call: between the accept and the task that closes the connection
-    there must be no cancel point.
+    there must be no cancel point. None if there is no routine to start; that is
+    logged, and `closing` is closed.
     """
-    me, place = current_task(), place_of_caller()
-
-    def start(connection: Socket) -> None:
-        try:
-            routine = handler(connection)
-        except Exception:
-            connection.close()
-            logger.exception("the handler of a connection failed before it began")
-            return
-        if not is_routine(routine):
-            connection.close()
-            check_routine(routine, "accept_loop")
-        me.kernel.start(routine, None, False, me, place).closing = connection
-
-    return start
+    try:
+        routine = routine_of()
+    except Exception:
+        closing.close()
+        logger.exception("the handler of a connection failed before it began")
+        return None
+    if not is_routine(routine):
+        closing.close()
+        check_routine(routine, "accept_loop")
+    task = host.kernel.start(routine, None, False, host, place)
+    task.closing = closing
+    return task

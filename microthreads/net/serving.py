@@ -35,7 +35,7 @@ from microthreads.kernel import (
     place_of_caller,
 )
 from microthreads.net.listeners import listen_at, listen_on_all
-from microthreads.net.servers import accept_each
+from microthreads.net.servers import accept_each, begin
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
 from microthreads.sync import Event, Semaphore
@@ -167,17 +167,17 @@ class Server:
         assert self._host is not None
         stream = Stream(connection)
         visit = Visit(self, stream)
-        try:
-            routine = self._handler(stream) if self._context is None else self._encrypted(stream)
-            check_routine(routine, "serve")
-        except Exception:
-            visit.close()
-            logger.exception("the handler of a connection failed before it began")
-            return
-        task = self._host.kernel.start(routine, None, False, self._host, self._place)
-        visit.task = task
-        task.closing = visit
-        self.clients.add(task)
+        task = begin(self._host, self._place, lambda: self._routine_for(stream), visit)
+        if task is not None:
+            visit.task = task
+            self.clients.add(task)
+
+    def _routine_for(self, stream: Stream) -> Routine[Any]:
+        if self._context is not None:
+            return self._encrypted(stream)
+        routine = self._handler(stream)
+        check_routine(routine, "serve")
+        return routine
 
     async def _encrypted(self, stream: Stream) -> None:
         assert self._context is not None

@@ -99,13 +99,7 @@ class Recv(_SocketCall):
         self.flags = flags
 
     def perform(self, task: Task[Any]) -> bytes:
-        size = self.size
-        data = self.socket.sock.recv(size, self.flags)
-        descriptor = self.descriptor
-        if len(data) < size and descriptor.drains and not self.flags:
-            # There is no more: the next recv can park at once.
-            self.side.ready = descriptor.hung_up
-        return data
+        return self.socket.receive(self.size, self.flags)
 
 
 class RecvInto(_SocketCall):

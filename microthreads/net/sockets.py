@@ -17,7 +17,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import Descriptor, SystemCall
+from microthreads.kernel import Descriptor, SystemCall, running_kernel
 from microthreads.net import socketcalls as calls
 from microthreads.net.socketcalls import shown
 
@@ -173,3 +173,8 @@ class Socket:
 
     def __repr__(self) -> str:
         return f"<Socket: {self}>"
+
+
+def network() -> Any:
+    """Where sockets and addresses come from: the running kernel's `network`, or `socket`."""
+    return getattr(running_kernel(), "network", None) or socket

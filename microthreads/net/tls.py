@@ -22,7 +22,7 @@ from collections.abc import Generator
 from types import SimpleNamespace, coroutine
 from typing import TYPE_CHECKING, Any
 
-from microthreads.kernel import PENDING, Core, DescriptorCall, SystemCall, Task, Wait, Waiter
+from microthreads.kernel import Core, DescriptorCall, SystemCall, Task, Wait, Waiter
 from microthreads.net.sockets import Address, Socket
 
 if TYPE_CHECKING:
@@ -117,16 +117,24 @@ class TlsSocket:
             self.flush()
         return b"".join(pieces)
 
-    def flush(self) -> None:
-        """Send what is to be sent, as far as there is room now. A plain call."""
+    def send_encrypted(self) -> None:
+        """Send all that is encrypted. A plain call.
+
+        Raises:
+            BlockingIOError: There was no room for the rest.
+        """
         self.unsent += self.outgoing.read()
-        if self.unsent:
-            try:
-                self.unsent = self.unsent[self.sock.sock.send(self.unsent) :]
-            except BlockingIOError:
-                pass  # no room now
-            except OSError:
-                self.unsent = b""  # the connection is gone, which reading will tell
+        while self.unsent:
+            self.unsent = self.unsent[self.sock.sock.send(self.unsent) :]
+
+    def flush(self) -> None:
+        """Send what is encrypted, as far as there is room now. A plain call."""
+        try:
+            self.send_encrypted()
+        except BlockingIOError:
+            pass  # no room now
+        except OSError:
+            self.unsent = b""  # the connection is gone, which reading will tell
 
     def sendall(self, data: ReadableBuffer) -> SystemCall[None]:
         """A system call that encrypts and sends all of `data`."""
@@ -201,12 +209,7 @@ class TlsSendAll(DescriptorCall):
     def perform(self, task: Task[Any]) -> Any:
         tls, data = self.tls, self.data
         while True:
-            tls.unsent += tls.outgoing.read()
-            if tls.unsent:
-                tls.unsent = tls.unsent[tls.sock.sock.send(tls.unsent) :]
-                if tls.unsent:
-                    self.side.ready = False
-                    return PENDING
+            tls.send_encrypted()
             if self.bytes_sent == len(data):
                 return None
             # What is encrypted is as good as sent: it goes before all that is written later.
@@ -276,10 +279,7 @@ class TlsEnd(DescriptorCall):
         if not self.said:
             self.said = True
             tls.say_goodbye()
-        tls.unsent += tls.outgoing.read()
-        while tls.unsent:
-            tls.unsent = tls.unsent[tls.sock.sock.send(tls.unsent) :]
-        return None
+        tls.send_encrypted()
 
     def describe(self) -> Wait:
         return Wait("end", self.tls)

@@ -228,10 +228,10 @@ class ConditionWait(SystemCall[Any]):
             self.notified = False
             self.condition.pass_on()
         self.undoing = True
-        if lock.owner is None or lock.owner is task:
+        if lock.owner is None:
+            lock.take(task, self.depth)
+        if lock.owner is task:
             self._stop_waiting()
-            if lock.owner is None:
-                lock.take(task, self.depth)
             return None
         if self.queue is not lock.waiters:
             self._stop_waiting()

@@ -85,7 +85,7 @@ class Lock(Acquirable):
         """Whether a task owns it. A plain call."""
         return self.owner is not None
 
-    def owned_again(self, task: Task[Any]) -> bool:
+    def owned_again(self, task: Task[Any]) -> None:
         """`task`, which owns it, acquires it once more: a Lock refuses."""
         raise RuntimeError(
             f"{task} owns {self} already, and would wait for itself: use an RLock for that"
@@ -163,9 +163,8 @@ class RLock(Lock):
 
     __slots__ = ()
 
-    def owned_again(self, task: Task[Any]) -> bool:
+    def owned_again(self, task: Task[Any]) -> None:
         self.depth += 1
-        return True
 
 
 class Acquire(SystemCall[Guard]):
