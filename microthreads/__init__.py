@@ -46,15 +46,21 @@ from microthreads.net import (
     Socket,
     Stream,
     accept_loop,
+    activated_sockets,
     listen,
     open_connection,
+    open_udp,
     open_unix_connection,
+    sd_notify,
     serve,
+    serve_on,
     serve_unix,
 )
+from microthreads.offload import wait_future
 from microthreads.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
 from microthreads.runtime import Kernel, SelectorPoller, run
 from microthreads.select import select
+from microthreads.signals import wait_signal
 from microthreads.sync import (
     Barrier,
     BoundedSemaphore,
@@ -104,6 +110,7 @@ __all__ = [
     "Task",
     "TaskGroup",
     "accept_loop",
+    "activated_sockets",
     "current_task",
     "gather",
     "join",
@@ -111,18 +118,23 @@ __all__ = [
     "move_on_after",
     "now",
     "open_connection",
+    "open_udp",
     "open_unix_connection",
     "parallel_map",
     "race",
     "run",
+    "sd_notify",
     "select",
     "serve",
+    "serve_on",
     "serve_unix",
     "shield",
     "sleep",
     "sleep_until",
     "spawn",
     "timeout",
+    "wait_future",
+    "wait_signal",
 ]
 
 __version__ = "0.1.0"

@@ -18,7 +18,7 @@ LAYERS = [
     ["kernel"],
     ["calls"],
     ["runtime"],
-    ["channels", "select", "timeouts", "sync", "queues"],
+    ["channels", "select", "timeouts", "signals", "offload", "sync", "queues"],
     ["groups"],
     ["net"],
     ["observe"],

@@ -60,6 +60,11 @@ def listen_on_all(
     return listeners
 
 
+def listen_too(listeners: list[Socket], backlog: int) -> list[Socket]:
+    """Sockets that listen beside `listeners`, on the same addresses and ports."""
+    return [listening(each.sock.family, each.getsockname(), backlog, True) for each in listeners]
+
+
 def addresses_of(host: str | None, port: int, verb: str) -> Found:
     """The addresses of `host` to listen on. It blocks if `host` is a name."""
     if not 0 <= port <= 65535:

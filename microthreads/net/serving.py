@@ -1,58 +1,29 @@
 """Serving: a stream and a task for each client, on all addresses of a host.
 
-A server goes on whatever its handlers do: a failure is reported as that of any task
-that nobody joins, and ends its connection. When it is cancelled, it stops in steps:
-
-    nobody new     the listeners are closed
-    grace          handlers have so many seconds to finish what they do
-    cancelled      those that have not are cancelled, and clean up
-    named          those that go on even so are named in the log
-
 `max_connections` pauses accepting; clients that come meanwhile wait in the
 listener's backlog and are not refused.
+
+Read next: server.py for one process, workers.py for several.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
-from types import coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from microthreads.calls import check_seconds
-from microthreads.groups import TaskGroup
-from microthreads.kernel import (
-    AwaitableGenerator,
-    Place,
-    Routine,
-    Task,
-    any_spelling,
-    check_routine,
-    current_task,
-    place_of_caller,
-)
-from microthreads.net.listeners import listen_at, listen_on_all
-from microthreads.net.servers import accept_each, begin
-from microthreads.net.sockets import Address, Socket
-from microthreads.net.streams import Stream
-from microthreads.sync import Event, Semaphore
-from microthreads.timeouts import move_on_after, shield
+from microthreads.kernel import AwaitableGenerator, Place, any_spelling, place_of_caller
+from microthreads.net.listeners import listen_at, listen_on_all, listen_too
+from microthreads.net.server import Handler, Ready, Server, Terms
+from microthreads.net.sockets import Socket
+from microthreads.sync import Event
 
 if TYPE_CHECKING:
     import ssl as tls
 
-__all__ = ["serve", "serve_unix"]
-
-logger = logging.getLogger("microthreads")
-
-Handler = Callable[[Stream], Routine[Any]]
-Ready = Callable[[list[Address]], Any]
-
-LAST_SECONDS = 5.0  # for the clean-up of handlers that were cancelled
-HANDSHAKE = 30.0  # seconds
+__all__ = ["serve", "serve_on", "serve_unix"]
 
 
 def serve(
@@ -61,13 +32,20 @@ def serve(
     port: int,
     *,
     ssl: tls.SSLContext | None = None,
+    workers: int = 1,
     max_connections: int | None = None,
     grace: float = 10.0,
     backlog: int = 1024,
     reuse_port: bool = False,
     ready: Ready | None = None,
+    stopping: Event | None = None,
 ) -> AwaitableGenerator[None]:
     """A routine that serves TCP clients until it is cancelled.
+
+    With several workers, clients are served in as many processes, which this one
+    starts, looks after, and starts again when they die. Then it also takes the
+    signals: SIGTERM has all of them finish, and ends the routine; SIGHUP replaces
+    one after the other, and no client is refused or dropped by that.
 
     Args:
         handler: Called with the `Stream` of each client; returns the routine that
@@ -75,18 +53,30 @@ def serve(
         host: An address or a name, or several; "" or None for all addresses.
         port: The port, on all of them; 0 lets the operating system choose one.
         ssl: A server's context to encrypt with.
-        max_connections: How many clients are served at once; others wait.
+        workers: In how many processes; 1: in this one.
+        max_connections: How many clients are served at once, by each worker; others wait.
         grace: How long, in seconds, handlers may go on when the server is cancelled.
         backlog: How many clients may wait to be accepted.
         reuse_port: Let several processes serve the same port.
         ready: Called with the addresses when the server listens.
+        stopping: Set when the server begins to stop, for handlers that would like
+            to know. (Each worker has a copy of its own.)
 
     Raises:
         OSError: At the yield: an address is in use, or not this machine's.
         ValueError: `port` is not from 0 to 65535, or a number is negative.
+        RuntimeError: At the yield: this system cannot have workers (Linux can).
     """
-    server = Server(handler, ssl, max_connections, grace, place_of_caller())
-    return server.run(lambda: listen_on_all(host, port, backlog, reuse_port), ready)
+    terms = terms_of("serve", handler, ssl, max_connections, grace, stopping, place_of_caller())
+    check_workers(workers, "serve")
+    shared = reuse_port or workers > 1
+
+    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+        first = entered(serving, listen_on_all(host, port, backlog, shared))
+        others = range(workers - 1)
+        return [first, *(entered(serving, listen_too(first, backlog)) for _ in others)]
+
+    return _serve(terms, workers, sockets, ready)
 
 
 def serve_unix(
@@ -94,10 +84,12 @@ def serve_unix(
     path: str,
     *,
     ssl: tls.SSLContext | None = None,
+    workers: int = 1,
     max_connections: int | None = None,
     grace: float = 10.0,
     backlog: int = 1024,
     ready: Ready | None = None,
+    stopping: Event | None = None,
 ) -> AwaitableGenerator[None]:
     """A routine that serves clients of a Unix socket until it is cancelled.
 
@@ -106,134 +98,103 @@ def serve_unix(
 
     Args:
         path: Where to make the socket, or an abstract name that begins with a zero byte.
-        handler, ssl, max_connections, grace, backlog, ready: As for `serve`.
+        handler, ssl, workers, max_connections, grace, backlog, ready, stopping: As for `serve`.
 
     Raises:
         OSError: At the yield: something else is at `path`, or somebody listens there.
     """
-    server = Server(handler, ssl, max_connections, grace, place_of_caller())
-    return server.run(lambda: [listen_at(path, backlog)], ready, path)
+    terms = terms_of(
+        "serve_unix", handler, ssl, max_connections, grace, stopping, place_of_caller()
+    )
+    check_workers(workers, "serve_unix")
+
+    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+        listeners = entered(serving, [listen_at(path, backlog)])
+        if not path.startswith("\0"):
+            serving.callback(remove, path, os.stat(path))
+        return [listeners] * workers
+
+    return _serve(terms, workers, sockets, ready)
 
 
-class Server:
-    """What serves: its listeners, and the tasks of its clients."""
+def serve_on(
+    handler: Handler,
+    listeners: Sequence[Socket],
+    *,
+    ssl: tls.SSLContext | None = None,
+    workers: int = 1,
+    max_connections: int | None = None,
+    grace: float = 10.0,
+    ready: Ready | None = None,
+    stopping: Event | None = None,
+) -> AwaitableGenerator[None]:
+    """A routine that serves the clients of sockets that listen already, until cancelled.
 
-    def __init__(
-        self,
-        handler: Handler,
-        context: tls.SSLContext | None,
-        max_connections: int | None,
-        grace: float,
-        place: Place,
-    ) -> None:
-        if max_connections is not None and max_connections < 1:
-            raise ValueError(f"serve() needs max_connections >= 1, got {max_connections}")
-        self._handler = handler
-        self._context = context
-        self._grace = check_seconds(grace, "serve")
-        self._place = place
-        self.permits = None if max_connections is None else Semaphore(max_connections)
-        self.clients: set[Task[Any]] = set()
-        self._gone = Event()  # set when a client has gone
-        self._host: Task[Any] | None = None
+    Args:
+        listeners: The sockets, as `listen` or `activated_sockets` return them. They
+            belong to the routine from now on, and are closed by it.
+        handler, ssl, workers, max_connections, grace, ready, stopping: As for `serve`.
 
-    @any_spelling
-    async def run(
-        self, listen: Callable[[], list[Socket]], ready: Ready | None, path: str | None = None
-    ) -> None:
-        """Serve until cancelled, then stop in steps; remove the socket at `path`."""
-        self._host = current_task()
-        with ExitStack() as stack:
-            listeners = [stack.enter_context(listener) for listener in listen()]
-            if path is not None and not path.startswith("\0"):
-                stack.callback(remove, path, os.stat(path))
-            if ready is not None:
-                ready([listener.getsockname() for listener in listeners])
-            try:
-                async with TaskGroup() as group:
-                    for listener in listeners:
-                        accepting = accept_each(listener, self._start, self.permits)
-                        await group.spawn(accepting, name=f"accept on {listener}")
-            except BaseExceptionGroup as failures:
-                if len(failures.exceptions) > 1:
-                    raise
-                raise failures.exceptions[0] from None
-            finally:
-                stack.close()
-                await self._stop()
+    Raises:
+        ValueError: There are none.
+    """
+    terms = terms_of("serve_on", handler, ssl, max_connections, grace, stopping, place_of_caller())
+    check_workers(workers, "serve_on")
+    if not listeners:
+        raise ValueError("serve_on() needs at least one listening socket")
 
-    def _start(self, connection: Socket) -> None:
-        """Begin to serve a client. A plain call, so that no connection is lost on the way."""
-        assert self._host is not None
-        stream = Stream(connection)
-        visit = Visit(self, stream)
-        task = begin(self._host, self._place, lambda: self._routine_for(stream), visit)
-        if task is not None:
-            visit.task = task
-            self.clients.add(task)
+    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+        return [entered(serving, list(listeners))] * workers
 
-    def _routine_for(self, stream: Stream) -> Routine[Any]:
-        if self._context is not None:
-            return self._encrypted(stream)
-        routine = self._handler(stream)
-        check_routine(routine, "serve")
-        return routine
-
-    async def _encrypted(self, stream: Stream) -> None:
-        assert self._context is not None
-        try:
-            await stream.start_tls(self._context, server_side=True, seconds=HANDSHAKE)
-        except (OSError, TimeoutError) as error:
-            logger.info("no TLS with %s: %s", stream, error)
-            return
-        await called(self._handler(stream))
-
-    def left(self, task: Task[Any] | None) -> None:
-        """A client has gone."""
-        if self.permits is not None:
-            self.permits.release()
-        if task is not None:
-            self.clients.discard(task)
-            self._gone.set()
-
-    async def _stop(self) -> None:
-        with shield(self._grace + LAST_SECONDS + 1.0):
-            await self._wait(self._grace)
-            for task in list(self.clients):
-                task.cancel("the server is stopping")
-            await self._wait(LAST_SECONDS)
-        if self.clients:
-            names = ", ".join(sorted(str(task) for task in self.clients))
-            logger.error("these handlers go on, cancelled %s s ago: %s", LAST_SECONDS, names)
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait until all clients have gone, but no longer than this."""
-        with move_on_after(seconds):
-            while self.clients:
-                self._gone.clear()
-                await self._gone.wait()
+    return _serve(terms, workers, sockets, ready)
 
 
-class Visit:
-    """A client's connection, from when it was accepted until its task has ended."""
+def terms_of(
+    verb: str,
+    handler: Handler,
+    context: tls.SSLContext | None,
+    max_connections: int | None,
+    grace: float,
+    stopping: Event | None,
+    place: Place,
+) -> Terms:
+    """The terms, if they are such."""
+    if not callable(handler):
+        raise TypeError(
+            f"{verb}() needs a handler that is called with each client's Stream, got {handler!r}"
+        )
+    if max_connections is not None and max_connections < 1:
+        raise ValueError(f"{verb}() needs max_connections >= 1, got {max_connections}")
+    return Terms(handler, context, max_connections, check_seconds(grace, verb), stopping, place)
 
-    __slots__ = ("_server", "_stream", "task")
 
-    def __init__(self, server: Server, stream: Stream) -> None:
-        self._server = server
-        self._stream = stream
-        self.task: Task[Any] | None = None
-
-    def close(self) -> None:
-        """The task has ended, in whatever way."""
-        self._stream.close()
-        self._server.left(self.task)
+def check_workers(workers: int, verb: str) -> None:
+    """Refuse what is no number of processes."""
+    if workers < 1:
+        raise ValueError(f"{verb}() needs workers >= 1, got {workers}")
 
 
-@coroutine
-def called(routine: Routine[Any]) -> Generator[Any, Any, Any]:
-    """A routine of either kind, to be awaited."""
-    return (yield routine)
+@any_spelling
+async def _serve(
+    terms: Terms,
+    workers: int,
+    sockets: Callable[[contextlib.ExitStack], list[list[Socket]]],
+    ready: Ready | None,
+) -> None:
+    """Serve in this process, or in so many others; `sockets` gives each its listeners."""
+    with contextlib.ExitStack() as serving:
+        listeners = sockets(serving)
+        if workers == 1:
+            await Server(terms).run(serving, listeners[0], ready)
+        else:
+            from microthreads.net.workers import Workers  # noqa: PLC0415  (few need it)
+
+            await Workers(terms, listeners).run(serving, ready)
+
+
+def entered(stack: contextlib.ExitStack, listeners: list[Socket]) -> list[Socket]:
+    """`listeners`, which are closed with `stack`."""
+    return [stack.enter_context(listener) for listener in listeners]
 
 
 def remove(path: str, made: os.stat_result) -> None:

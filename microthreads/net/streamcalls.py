@@ -161,6 +161,9 @@ class End(SystemCall[None]):
     def attempt(self, task: Task[Any]) -> None:
         if self.sock.fileno() < 0:
             raise ClosedError(f"cannot end {self.sock}: it has been closed")
+        writer = self.sock.descriptor.writing.first
+        if writer is not None:
+            raise BusyError(f"cannot end {self.sock}: {writer.task} is still waiting to write")
         self.sock.sock.shutdown(socket.SHUT_WR)
 
     def describe(self) -> Wait:

@@ -166,7 +166,7 @@ class Stream:
         """
         if self.tls is not None and not self.closed:
             raise RuntimeError(f"{self} is encrypted already")
-        return self._start_tls(self._plain, context, server_side, server_hostname, seconds)
+        return self._start_tls(self.plain, context, server_side, server_hostname, seconds)
 
     @any_spelling
     async def _start_tls(
@@ -206,10 +206,10 @@ class Stream:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:
                 pass  # the connection is gone already
-            self._plain.close()
+            self.plain.close()
 
     @property
-    def _plain(self) -> Socket:
+    def plain(self) -> Socket:
         """The socket under all encryption."""
         return self.sock if isinstance(self.sock, Socket) else self.sock.sock
 

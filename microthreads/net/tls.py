@@ -22,6 +22,7 @@ from collections.abc import Generator
 from types import SimpleNamespace, coroutine
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import BusyError
 from microthreads.kernel import Core, DescriptorCall, SystemCall, Task, Wait, Waiter
 from microthreads.net.sockets import Address, Socket
 
@@ -271,7 +272,11 @@ class TlsEnd(DescriptorCall):
         self.said = False
 
     def attempt(self, task: Task[Any]) -> Any:
-        self.tls.leftover.end()
+        tls = self.tls
+        tls.leftover.end()
+        writer = self.side.first
+        if self.waiter is None and writer is not None:
+            raise BusyError(f"cannot end {tls}: {writer.task} is still waiting to write")
         return super().attempt(task)
 
     def perform(self, task: Task[Any]) -> Any:

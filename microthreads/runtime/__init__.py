@@ -1,6 +1,7 @@
 """A program's kernel: how it begins and ends, and how it is reached from outside."""
 
-from microthreads.runtime.kernel import Kernel, run
+from microthreads.runtime.kernel import Kernel
 from microthreads.runtime.pollers import SelectorPoller
+from microthreads.runtime.program import run
 
 __all__ = ["Kernel", "SelectorPoller", "run"]

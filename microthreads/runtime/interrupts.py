@@ -54,6 +54,7 @@ class Signals:
     def __exit__(self, *exc_info: object) -> None:
         if not self._in_main_thread:
             return
+        self._kernel.caught.give_back()
         signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
         if signal.getsignal(signal.SIGINT) == self.handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)

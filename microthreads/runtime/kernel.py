@@ -30,10 +30,9 @@ from microthreads.kernel import (
     check_routine,
     place_of_caller,
 )
-from microthreads.kernel.current import this_thread
 from microthreads.kernel.timers import Alarm, Timers
 from microthreads.runtime import interrupts, reports
-from microthreads.runtime.outside import Reachable, refuse_nested
+from microthreads.runtime.outside import Reachable
 
 T = TypeVar("T")
 
@@ -202,15 +201,20 @@ class Kernel(Reachable):
         """`task` ended with `error`: somebody must hear of it, and only once."""
         if isinstance(error, InvariantError):
             raise error
-        if isinstance(error, KeyboardInterrupt) or (isinstance(error, SystemExit) and not joined):
+        if isinstance(error, KeyboardInterrupt):
             self._exit_asked(error)
-            return
-        if task is self.main:
+        elif task is self.main:
             self.ending = self.ending or error
-            return
-        reports.note_origin(task, error)
-        cancelled = isinstance(error, Cancelled) and error.scope is task
-        if not joined and not cancelled and not self.forked:
+        else:
+            reports.note_origin(task, error)
+            if not joined:
+                self.report(task, error)
+
+    def report(self, task: Task[Any], error: BaseException) -> None:
+        """Have it known that `task` ended with `error`, and nobody joins it."""
+        if isinstance(error, SystemExit):
+            self._exit_asked(error)
+        elif not (isinstance(error, Cancelled) and error.scope is task) and not self.forked:
             reports.crashed(task, self.on_crash)
 
     def _exit_asked(self, error: BaseException) -> None:
@@ -266,6 +270,7 @@ class Kernel(Reachable):
             finally:
                 self._leave()
         self.closed = True
+        self.caught.give_back()
         self.inbox.close()
         self.poller.close()
 
@@ -274,25 +279,3 @@ class Kernel(Reachable):
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-
-def run(main: Routine[T], **options: Any) -> T:
-    """Run a program: `main` and every task it starts; return what `main` returns.
-
-    Args:
-        main: A generator or coroutine object, such as ``main()``.
-        **options: What `Kernel` takes: clock, poller, network, policy,
-            observers, on_crash, grace.
-
-    Raises:
-        TypeError: `main` is not a routine, or there is no such option.
-        DeadlockError: Tasks wait, and nothing can wake one.
-        KeyboardInterrupt: Ctrl-C was pressed; `main` was cancelled first.
-        RuntimeError: A kernel is running in this thread already.
-        BaseException: `main` failed; its own error.
-    """
-    check_routine(main, "run")
-    if this_thread.kernel is not None:
-        refuse_nested(this_thread.kernel)
-    with Kernel(**options) as kernel:
-        return kernel.run(main, place=place_of_caller())

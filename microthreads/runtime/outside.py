@@ -24,6 +24,7 @@ from microthreads.kernel import (
 )
 from microthreads.kernel.current import this_thread
 from microthreads.runtime import interrupts, reports
+from microthreads.runtime.caught import Caught
 from microthreads.runtime.inbox import Inbox, Submission
 from microthreads.runtime.pollers import make_poller
 
@@ -53,6 +54,7 @@ class Reachable(Core):
             poller=make_poller(poller), clock=clock, policy=policy, observers=observers
         )
         self.inbox = Inbox()
+        self.caught = Caught(self)
         self.poller.watch(self.inbox.descriptor)
         self.closed = self.forked = False
         self.thread: int | None = None  # the one that it runs in, while it runs
@@ -149,6 +151,7 @@ class Reachable(Core):
         self.forked = self.closed = True
         self.ready.clear()
         self._batch.clear()
+        self.caught.give_back()
         self.inbox.give_back()
         self.poller.close()
         self.poller = interrupts.NoPoller()  # type: ignore[assignment]

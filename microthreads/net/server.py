@@ -1,0 +1,212 @@
+"""A server: its listeners, and the tasks of its clients, in one process.
+
+It goes on whatever its handlers do: a failure is reported as that of any task that
+nobody joins, and ends its connection. Only that a client went away is no failure of
+the handler, which is where it surfaces: that is told at the level of INFO.
+
+When a server is cancelled, it stops in steps:
+
+    nobody new     the listeners are closed, and `stopping` is set
+    grace          handlers have so many seconds to finish what they do
+    cancelled      those that have not are cancelled, and clean up
+    named          those that go on even so are named in the log
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from errno import EHOSTUNREACH, ENETUNREACH, ENOTCONN, ETIMEDOUT
+from types import coroutine
+from typing import TYPE_CHECKING, Any
+
+from microthreads.errors import IncompleteReadError
+from microthreads.groups import TaskGroup
+from microthreads.kernel import (
+    Failure,
+    Join,
+    Place,
+    Routine,
+    Task,
+    WaitQueue,
+    any_spelling,
+    check_routine,
+    current_task,
+)
+from microthreads.net.accepting import accept_each, begin
+from microthreads.net.sockets import Address, Socket
+from microthreads.net.streams import Stream
+from microthreads.sync import Event, Semaphore
+from microthreads.timeouts import move_on_after, shield
+
+if TYPE_CHECKING:
+    import ssl as tls
+
+logger = logging.getLogger("microthreads")
+
+Handler = Callable[[Stream], Routine[Any]]
+Ready = Callable[[list[Address]], Any]
+
+LAST_SECONDS = 5.0  # for the clean-up of handlers that were cancelled
+HANDSHAKE = 30.0  # seconds
+LOST = frozenset({ENOTCONN, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH})  # how else a peer is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How clients are served, wherever that is: what `serve` was told.
+
+    Attributes:
+        handler: Called with the `Stream` of each client; returns the routine.
+        context: A server's context to encrypt with, or None.
+        max_connections: How many clients are served at once; None: as many as come.
+        grace: How long, in seconds, handlers may go on when the server stops.
+        stopping: Set when the server begins to stop.
+        place: Where `serve` was called.
+    """
+
+    handler: Handler
+    context: tls.SSLContext | None
+    max_connections: int | None
+    grace: float
+    stopping: Event | None
+    place: Place
+
+
+class Server:
+    """What serves: its listeners, and the tasks of its clients."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        most = terms.max_connections
+        self.permits = None if most is None else Semaphore(most)
+        self.clients: set[Task[Any]] = set()
+        self._gone = Event()  # set when a client has gone
+        self._host: Task[Any] | None = None
+
+    @any_spelling
+    async def run(self, serving: ExitStack, listeners: list[Socket], ready: Ready | None) -> None:
+        """Serve until cancelled, then stop in steps; the first is to close `serving`."""
+        self._host = current_task()
+        with serving:
+            if ready is not None:
+                ready([listener.getsockname() for listener in listeners])
+            try:
+                async with TaskGroup() as group:
+                    for listener in listeners:
+                        accepting = accept_each(listener, self._start, self.permits)
+                        await group.spawn(accepting, name=f"accept on {listener}")
+            except BaseExceptionGroup as failures:
+                if len(failures.exceptions) > 1:
+                    raise
+                raise failures.exceptions[0] from None
+            finally:
+                serving.close()
+                await self._stop()
+
+    def _start(self, connection: Socket) -> None:
+        """Begin to serve a client. A plain call, so that no connection is lost on the way."""
+        assert self._host is not None
+        stream = Stream(connection)
+        visit = Visit(self, stream)
+        task = begin(self._host, self.terms.place, lambda: self._routine_for(stream), visit)
+        if task is not None:
+            visit.begin(task)
+            self.clients.add(task)
+
+    def _routine_for(self, stream: Stream) -> Routine[Any]:
+        if self.terms.context is not None:
+            return self._encrypted(stream, self.terms.context)
+        routine = self.terms.handler(stream)
+        check_routine(routine, "serve")
+        return routine
+
+    async def _encrypted(self, stream: Stream, context: tls.SSLContext) -> None:
+        try:
+            await stream.start_tls(context, server_side=True, seconds=HANDSHAKE)
+        except (OSError, TimeoutError) as error:
+            logger.info("no TLS with %s: %s", stream, error)
+            return
+        await called(self.terms.handler(stream))
+
+    def left(self, task: Task[Any] | None) -> None:
+        """A client has gone."""
+        if self.permits is not None:
+            self.permits.release()
+        if task is not None:
+            self.clients.discard(task)
+            self._gone.set()
+
+    async def _stop(self) -> None:
+        if self.terms.stopping is not None:
+            self.terms.stopping.set()
+        with shield(self.terms.grace + LAST_SECONDS + 1.0):
+            await self._wait(self.terms.grace)
+            for task in list(self.clients):
+                task.cancel("the server is stopping")
+            await self._wait(LAST_SECONDS)
+        if self.clients:
+            names = ", ".join(sorted(str(task) for task in self.clients))
+            logger.error("these handlers go on, cancelled %s s ago: %s", LAST_SECONDS, names)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until all clients have gone, but no longer than this."""
+        with move_on_after(seconds):
+            while self.clients:
+                self._gone.clear()
+                await self._gone.wait()
+
+
+class Visit(Join[Any]):
+    """A client's connection, from when it was accepted until its task has ended.
+
+    It is the waiter of a join of that task, as a group is of its children's: so
+    the server hears first how the task ended, and decides who is told.
+    """
+
+    __slots__ = ("_server", "_stream")
+
+    def __init__(self, server: Server, stream: Stream) -> None:
+        self._server = server
+        self._stream = stream
+
+    def begin(self, task: Task[Any]) -> None:
+        """The task that serves the client was made."""
+        super().__init__(task)
+        task.joiners = WaitQueue()
+        task.joiners.append(self)
+
+    def wake(self, value: Any = None) -> None:
+        """The task has ended. What was cut short must not look like the end, over TLS."""
+        if not isinstance(value, Failure):
+            return
+        error = value.error
+        self._stream.plain.close()
+        if is_gone(error):
+            logger.info("%s: the client went away: %r", self.target, error)
+        else:
+            kernel: Any = self.target.kernel
+            kernel.report(self.target, error)
+
+    def close(self) -> None:
+        """The task has ended, in whatever way."""
+        self._stream.close()
+        self._server.left(getattr(self, "target", None))
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether `error` says, and only says, that the peer is not there any more."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_gone(each) for each in error.exceptions)
+    if isinstance(error, ConnectionError | IncompleteReadError):
+        return True
+    # OpenSSL's errors are OSErrors: at this point, all that the peer sent wrongly.
+    return isinstance(error, OSError) and (error.errno in LOST or type(error).__module__ == "ssl")
+
+
+@coroutine
+def called(routine: Routine[Any]) -> Generator[Any, Any, Any]:
+    """A routine of either kind, to be awaited."""
+    return (yield routine)

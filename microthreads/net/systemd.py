@@ -1,0 +1,69 @@
+"""systemd: telling it how the service is, and taking the sockets that it opened.
+
+Both are conventions of environment variables: `NOTIFY_SOCKET` names a Unix socket
+that takes datagrams (sd_notify(3)); `LISTEN_FDS` says how many descriptors from
+number 3 on are listening sockets, for the process of `LISTEN_PID` (sd_listen_fds(3)).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+from microthreads.net.sockets import Socket
+
+__all__ = ["activated_sockets", "sd_notify"]
+
+logger = logging.getLogger("microthreads")
+
+FIRST = 3  # the number of the first descriptor that is handed over
+
+
+def sd_notify(state: str) -> bool:
+    """Tell systemd, or whatever has started the program like it, about its state. A plain call.
+
+    `serve` does this by itself if it has workers. Otherwise the program says
+    ``sd_notify("READY=1")`` when it listens, and ``"STOPPING=1"`` when it stops.
+
+    Args:
+        state: Assignments, one a line, as sd_notify(3) lists them.
+
+    Returns:
+        Whether it was told: False if nobody asked to be, or it could not be (see the log).
+    """
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return False
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.sendto(state.encode(), "\0" + path[1:] if path[0] == "@" else path)
+    except OSError as error:
+        logger.warning("cannot tell %r to %s: %s", state, path, error)
+        return False
+    return True
+
+
+def activated_sockets() -> list[Socket]:
+    """The listening sockets that systemd has opened for this program. A plain call.
+
+    Give them to `serve_on`. They are handed over once: a second call finds none,
+    and neither do child processes.
+
+    Returns:
+        The sockets, in the order of the unit file; none if it was started otherwise.
+
+    Raises:
+        OSError: What was handed over is not a socket.
+        ValueError: `LISTEN_PID` or `LISTEN_FDS` is not a number.
+    """
+    pid, count = os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")
+    if not pid or not count or int(pid) != os.getpid():
+        return []
+    numbers = range(FIRST, FIRST + int(count))
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    for number in numbers:
+        os.set_inheritable(number, False)
+    return [Socket(socket.socket(fileno=number)) for number in numbers]

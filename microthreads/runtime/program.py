@@ -1,0 +1,34 @@
+"""run: a kernel for one program, from its beginning to its end."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from microthreads.kernel import Routine, check_routine, place_of_caller
+from microthreads.kernel.current import this_thread
+from microthreads.runtime.kernel import Kernel
+from microthreads.runtime.outside import refuse_nested
+
+T = TypeVar("T")
+
+
+def run(main: Routine[T], **options: Any) -> T:
+    """Run a program: `main` and every task it starts; return what `main` returns.
+
+    Args:
+        main: A generator or coroutine object, such as ``main()``.
+        **options: What `Kernel` takes: clock, poller, network, policy,
+            observers, on_crash, grace.
+
+    Raises:
+        TypeError: `main` is not a routine, or there is no such option.
+        DeadlockError: Tasks wait, and nothing can wake one.
+        KeyboardInterrupt: Ctrl-C was pressed; `main` was cancelled first.
+        RuntimeError: A kernel is running in this thread already.
+        BaseException: `main` failed; its own error.
+    """
+    check_routine(main, "run")
+    if this_thread.kernel is not None:
+        refuse_nested(this_thread.kernel)
+    with Kernel(**options) as kernel:
+        return kernel.run(main, place=place_of_caller())

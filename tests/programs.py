@@ -1,0 +1,146 @@
+"""Servers under test, as their users run them: as programs, on a free port.
+
+A server must say where it listens, end by SIGTERM with exit code 0, and have written
+nothing on the standard error, where warnings would show as well: a socket or a task that
+was left behind is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Self
+
+import pytest
+from helpers import ROOT
+
+PACKAGES = {
+    "chromium": "chromium",
+    "curl": "curl",
+    "openssl": "openssl",
+    "redis-benchmark": "redis-tools",
+    "redis-cli": "redis-tools",
+    "wrk": "wrk",
+}
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    """Skip where a program is not installed, and say what to install."""
+    return pytest.mark.skipif(
+        shutil.which(program) is None,
+        reason=f"{program} is not installed: apt-get install {PACKAGES[program]}",
+    )
+
+
+def tool(*command: str, seconds: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a program that is not ours to its end; its output as text."""
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds, check=False, **options
+    )
+
+
+class Server:
+    """An example server in a process of its own.
+
+    Attributes:
+        host, port: Where it listens (of the first address).
+        addresses: All lines "listening on", without these words.
+    """
+
+    def __init__(self, name: str, *arguments: str, listening: int = 1, check: bool = True) -> None:
+        """Start ``examples.servers.NAME`` with ``--port 0``, and wait until it listens.
+
+        Args:
+            name: The module.
+            *arguments: Its options.
+            listening: On how many addresses it says that it listens.
+            check: Whether the kernel checks its invariants.
+        """
+        environment = {**os.environ, "MICROTHREADS_DEBUG": "1" if check else "0"}
+        self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads could fill up
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "default", "-m", f"examples.servers.{name}"]
+            + ["--port", "0", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+        try:
+            self.addresses = [self._address() for _ in range(listening)]
+        except BaseException:
+            self.kill()
+            raise
+        self.host, _, port = self.addresses[0].rpartition(":")
+        self.host = self.host.strip("[]")
+        self.port = int(port) if port.isdecimal() else 0
+
+    def _address(self) -> str:
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], 30)
+        line = self.process.stdout.readline() if readable else "nothing in 30 s"
+        found = re.fullmatch(r"listening on (.+)\n", line)
+        assert found, f"the server said {line!r}; {self.stderr()}"
+        return found[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.addresses[0]}"
+
+    def stderr(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, seconds: float = 30) -> None:
+        """End it as its users do; it must end well, and have had nothing to say."""
+        self.signal(signal.SIGTERM)
+        code = self.process.wait(seconds)
+        assert (code, self.stderr()) == (0, "")
+
+    def kill(self) -> None:
+        """End it in any case, and what it has started."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def descriptors(self) -> int:
+        """How many descriptors it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self) -> int:
+        """Its resident memory, in bytes."""
+        with open(f"/proc/{self.pid}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+
+    def settles(self, what: Any, value: Any, seconds: float = 20) -> None:
+        """Wait until ``what()`` is `value`; fail if it does not come to that."""
+        until = time.monotonic() + seconds
+        while (found := what()) != value and time.monotonic() < until:
+            time.sleep(0.05)
+        assert found == value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()
+        self.errors.close()
