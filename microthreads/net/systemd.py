@@ -30,7 +30,7 @@ def sd_notify(state: str) -> bool:
         state: Assignments, one a line, as sd_notify(3) lists them.
 
     Returns:
-        Whether it was told: False if nobody asked to be, or it could not be (see the log).
+        True if it was told; False if nobody asked to be, or it could not be (see the log).
     """
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
