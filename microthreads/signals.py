@@ -15,6 +15,9 @@ from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
 __all__ = ["wait_signal"]
 
 
+VALID = signal.valid_signals()
+
+
 def wait_signal(*numbers: int) -> SystemCall[int]:
     """A system call that waits for one of these signals, and returns it.
 
@@ -40,7 +43,7 @@ def wait_signal(*numbers: int) -> SystemCall[int]:
 
 def checked(number: int) -> int:
     """`number` as one of the `signal.Signals` if it has a name, if it is a signal at all."""
-    if number not in signal.valid_signals():
+    if number not in VALID:
         raise ValueError(f"wait_signal(): {number!r} is not a signal")
     try:
         return signal.Signals(number)

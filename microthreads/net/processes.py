@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 
+from microthreads.errors import ClosedError
 from microthreads.kernel import Descriptor, any_spelling, now
 from microthreads.net.sockets import Socket
 from microthreads.sync import Event
@@ -32,6 +33,14 @@ class Worker:
         self.began = now()
         self.accepts = Event()
         self.gone = Event()
+
+    @any_spelling
+    async def hear(self) -> bytes:
+        """Wait for a word of the worker; nothing if there will be none any more."""
+        try:
+            return await self.link.recv()
+        except (ConnectionError, ClosedError):
+            return b""
 
     @any_spelling
     async def ended(self) -> str:
@@ -71,6 +80,12 @@ def blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def say(link: Socket) -> None:
+    """Say a word through the link, if somebody is there to hear it. A plain call."""
+    with contextlib.suppress(OSError):  # who looked after this process has ended
+        link.sock.send(b"!")
 
 
 def flush() -> None:

@@ -14,8 +14,9 @@ When a server is cancelled, it stops in steps:
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EHOSTUNREACH, ENETUNREACH, ENOTCONN, ETIMEDOUT
@@ -94,14 +95,11 @@ class Server:
             if ready is not None:
                 ready([listener.getsockname() for listener in listeners])
             try:
-                async with TaskGroup() as group:
-                    for listener in listeners:
-                        accepting = accept_each(listener, self._start, self.permits)
-                        await group.spawn(accepting, name=f"accept on {listener}")
-            except BaseExceptionGroup as failures:
-                if len(failures.exceptions) > 1:
-                    raise
-                raise failures.exceptions[0] from None
+                with alone():
+                    async with TaskGroup() as group:
+                        for listener in listeners:
+                            accepting = accept_each(listener, self._start, self.permits)
+                            await group.spawn(accepting, name=f"accept on {listener}")
             finally:
                 serving.close()
                 await self._stop()
@@ -194,6 +192,17 @@ class Visit(Join[Any]):
         """The task has ended, in whatever way."""
         self._stream.close()
         self._server.left(getattr(self, "target", None))
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Have a failure that is alone in its group come out as itself."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        raise failures.exceptions[0] from None
 
 
 def is_gone(error: BaseException) -> bool:

@@ -45,7 +45,8 @@ def serve(
     With several workers, clients are served in as many processes, which this one
     starts, looks after, and starts again when they die. Then it also takes the
     signals: SIGTERM has all of them finish, and ends the routine; SIGHUP replaces
-    one after the other, and no client is refused or dropped by that.
+    one after the other, each when the one before has finished, and no client is refused
+    or dropped by that. Workers that go on 10 seconds after their grace are killed.
 
     Args:
         handler: Called with the `Stream` of each client; returns the routine that
@@ -64,8 +65,9 @@ def serve(
 
     Raises:
         OSError: At the yield: an address is in use, or not this machine's.
-        ValueError: `port` is not from 0 to 65535, or a number is negative.
-        RuntimeError: At the yield: this system cannot have workers (Linux can).
+        ValueError: `port` is not from 0 to 65535, or a number is negative; `workers` is 0.
+        RuntimeError: At the yield: this system cannot have workers (Linux can), or this
+            is not the main thread.
     """
     terms = terms_of("serve", handler, ssl, max_connections, grace, stopping, place_of_caller())
     check_workers(workers, "serve")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import ExitStack
 
 from microthreads.net.sockets import Socket
 
@@ -64,6 +65,13 @@ def activated_sockets() -> list[Socket]:
     numbers = range(FIRST, FIRST + int(count))
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         os.environ.pop(name, None)
-    for number in numbers:
-        os.set_inheritable(number, False)
-    return [Socket(socket.socket(fileno=number)) for number in numbers]
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(handed_over(number)) for number in numbers]
+        stack.pop_all()  # all is well: they stay open
+    return sockets
+
+
+def handed_over(number: int) -> Socket:
+    """The socket that has this descriptor number, which child processes do not get."""
+    os.set_inheritable(number, False)
+    return Socket(socket.socket(fileno=number))

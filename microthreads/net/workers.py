@@ -14,12 +14,12 @@ were not yet accepted wait for the next one: none is refused.
 
 Between a worker and this process is a link, a pair of sockets. Through it the worker
 says that it accepts; when this end is shut down, for which the death of this process
-will do, the worker finishes. A worker that gets a SIGTERM itself finishes as well.
+will do, the worker finishes. A worker that gets a SIGTERM itself finishes as well, and
+says so, so that another one takes its place meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -29,11 +29,10 @@ from contextlib import ExitStack
 from typing import Any, NoReturn
 
 from microthreads.calls import join, sleep
-from microthreads.errors import ClosedError
-from microthreads.groups import TaskGroup
-from microthreads.kernel import now, running_kernel
-from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush
-from microthreads.net.server import LAST_SECONDS, Ready, Server, Terms
+from microthreads.groups import TaskGroup, gather
+from microthreads.kernel import any_spelling, now, running_kernel
+from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, say
+from microthreads.net.server import LAST_SECONDS, Ready, Server, Terms, alone
 from microthreads.net.sockets import Socket
 from microthreads.net.systemd import sd_notify
 from microthreads.runtime import Kernel
@@ -78,19 +77,20 @@ class Workers:
         self._slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
         self._alive: list[Worker] = []
         self._group = TaskGroup()
+        self._kernel: Any = running_kernel()
 
     async def run(self, serving: ExitStack, ready: Ready | None) -> None:
         """Have the workers serve until SIGTERM comes, or until this is cancelled."""
-        kernel: Any = running_kernel()
-        kernel.caught.catch((signal.SIGTERM, signal.SIGHUP))
+        self._kernel.caught.catch((signal.SIGTERM, signal.SIGHUP))
         try:
-            async with self._group as group:
-                for slot in self._slots:
-                    await self._begin(slot)
-                await group.spawn(self._tell(ready), name="wait until all workers accept")
-                await group.spawn(self._replace_all(), name="replace the workers at SIGHUP")
-                await wait_signal(signal.SIGTERM)
-                group.cancel("SIGTERM")
+            with alone():
+                async with self._group as group:
+                    for slot in self._slots:
+                        await self._begin(slot)
+                    await group.spawn(self._tell(ready), name="wait until all workers accept")
+                    await group.spawn(self._replace_all(), name="replace the workers at SIGHUP")
+                    await wait_signal(signal.SIGTERM)
+                    group.cancel("SIGTERM")
         finally:
             serving.close()
             sd_notify("STOPPING=1")
@@ -98,6 +98,7 @@ class Workers:
                 self._terms.stopping.set()
             await self._finish()
 
+    @any_spelling
     async def _tell(self, ready: Ready | None) -> None:
         for slot in self._slots:
             await slot.served.wait()
@@ -109,24 +110,32 @@ class Workers:
         slot.worker = worker = self._fork(slot)
         await self._group.spawn(self._keep(slot, worker), name=f"look after {worker}")
 
+    @any_spelling
     async def _keep(self, slot: Slot, worker: Worker) -> None:
-        """See a worker through its life; start another one if this one should have lived."""
-        with contextlib.suppress(ClosedError, ConnectionError):
-            if await worker.link.recv():
-                worker.accepts.set()
-                slot.served.set()
+        """See a worker through its life; have another one if this one should have lived."""
+        if await worker.hear():
+            worker.accepts.set()
+            slot.served.set()
+            if await worker.hear():
+                await self._begin_another(slot, worker, "was told to finish", 0.0)
         how = await worker.ended()
         self._alive.remove(worker)
-        while slot.worker is worker:
+        if slot.worker is worker:
             pause = slot.next_pause(now() - worker.began)
+            await self._begin_another(slot, worker, how, pause)
+
+    async def _begin_another(self, slot: Slot, worker: Worker, how: str, pause: float) -> None:
+        """Have another worker in the place of this one, unless it has been taken."""
+        while slot.worker is worker:
             logger.warning("%s %s; another one begins in %.1f s", worker, how, pause)
             await sleep(pause)
             if slot.worker is worker:
                 try:
                     await self._begin(slot)
                 except OSError as error:
-                    how = f"could not be replaced: {error}"
+                    how, pause = f"could not be replaced: {error}", slot.next_pause(0.0)
 
+    @any_spelling
     async def _replace_all(self) -> None:
         while True:
             await wait_signal(signal.SIGHUP)
@@ -171,9 +180,12 @@ class Workers:
             await self._all_ended()
 
     async def _all_ended(self) -> None:
-        while self._alive:
-            await self._alive[0].ended()
-            self._alive.pop(0)
+        await gather(*(self._seen_off(worker) for worker in list(self._alive)))
+
+    @any_spelling
+    async def _seen_off(self, worker: Worker) -> None:
+        await worker.ended()
+        self._alive.remove(worker)
 
     # The fork, and what happens in the child
 
@@ -202,11 +214,13 @@ class Workers:
             self._let_go_of_the_others(slot)
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what to do, the link will tell
-            with Kernel() as kernel:
+            with Kernel(on_crash=self._kernel.on_crash, grace=self._kernel.grace) as kernel:
                 kernel.caught.catch((signal.SIGTERM,))
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
                 kernel.run(self._work(slot, Socket(link)))
             code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:
             logger.exception("worker %s, number %s, fails", os.getpid(), slot.number)
         finally:
@@ -229,7 +243,9 @@ class Workers:
                 serving.enter_context(listener)
             server = Server(self._terms)
             async with TaskGroup() as group:
-                serve = server.run(serving, slot.listeners, lambda _: link.sock.send(b"!"))
+                serve = server.run(serving, slot.listeners, lambda _: say(link))
                 task = await group.spawn(serve, name="serve")
-                await select(join(task), wait_signal(signal.SIGTERM), link.recv())
+                which, _ = await select(join(task), wait_signal(signal.SIGTERM), link.recv())
+                if which == 1:  # not from the process that looks after it, so that is told
+                    say(link)
                 task.cancel("the worker is to finish")

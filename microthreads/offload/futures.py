@@ -1,9 +1,16 @@
-"""Waiting for a `concurrent.futures.Future`: what an executor does, in a thread or process."""
+"""Waiting for a `concurrent.futures.Future`: what an executor does, in a thread or process.
+
+A future takes functions to call when it is done, and never gives one back. So each
+future that is waited for gets one, whatever the number of waits, and the calls that
+wait stand in a set of ours, which they leave when they are given up.
+"""
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
+from weakref import WeakKeyDictionary
 
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
 
@@ -44,19 +51,32 @@ class WaitFuture(SystemCall[T]):
         return self.future.result() if self.future.done() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        kernel: Any = waiter.task.kernel
-        kernel.outside += 1
-        self.future.add_done_callback(lambda _: self._done(kernel))
-
-    def _done(self, kernel: Any) -> None:
-        """The future is done; this runs in whichever thread made it so."""
-        try:
-            kernel.post(self.retry)
-        except RuntimeError:
-            pass  # the kernel has ended meanwhile
+        waiter.task.kernel.outside += 1
+        with lock:
+            first = self.future not in waiting
+            waiting.setdefault(self.future, {})[self] = waiter.task.kernel
+        if first:
+            self.future.add_done_callback(done)
 
     def disarm(self, waiter: Waiter) -> None:
         waiter.task.kernel.outside -= 1
+        with lock:
+            waiting.get(self.future, {}).pop(self, None)
 
     def describe(self) -> Wait:
         return Wait("wait for", self.future)
+
+
+lock = threading.Lock()  # futures are done in other threads, and several kernels may wait
+waiting: WeakKeyDictionary[Future[Any], dict[WaitFuture[Any], Any]] = WeakKeyDictionary()
+
+
+def done(future: Future[Any]) -> None:
+    """`future` is done: have all who wait look. In whichever thread made it so."""
+    with lock:
+        calls = waiting.pop(future, {})
+    for call, kernel in calls.items():
+        try:
+            kernel.post(call.retry)
+        except RuntimeError:
+            pass  # that kernel has ended meanwhile
