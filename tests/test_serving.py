@@ -21,12 +21,15 @@ from microthreads import (
     ClosedError,
     Event,
     Kernel,
+    Socket,
     current_task,
     join,
+    listen,
     open_connection,
     open_unix_connection,
     run,
     serve,
+    serve_on,
     serve_unix,
     shield,
     sleep,
@@ -1028,3 +1031,63 @@ def test_a_directory_that_is_not_there_is_an_os_error(tmp_path):
     before = descriptors()
     run(main())
     assert descriptors() == before
+
+
+# ---- newcomers
+
+
+@pytest.mark.parametrize("options", [{}, {"max_connections": 1000}])
+def test_newcomers_are_accepted_many_in_a_turn(options):
+    """Otherwise each would wait for a whole round of all handlers that are busy."""
+    began: list[int] = []
+    rounds = 0
+
+    def handler(stream):
+        began.append(rounds)
+        yield stream.read()
+
+    def main():
+        nonlocal rounds
+        listener = listen(HOST, 0, backlog=200)
+        with contextlib.ExitStack() as stack:
+            for _ in range(150):
+                stack.enter_context(socket.create_connection(listener.getsockname()))
+            server = yield spawn(serve_on(handler, [listener], grace=0, **options))
+            while len(began) < 150:
+                rounds += 1
+                yield
+            yield from stopped(server)
+
+    run(main())
+    assert began[-1] - began[0] < 20
+
+
+def test_no_more_are_accepted_in_a_turn_than_there_are_places():
+    here: list[int] = []
+    most = served = 0
+
+    def handler(stream):
+        nonlocal most, served
+        here.append(1)
+        most = max(most, len(here))
+        yield stream.write(b"welcome")
+        yield stream.read()
+        here.pop()
+        served += 1
+
+    def main():
+        listener = listen(HOST, 0, backlog=200)
+        with contextlib.ExitStack() as stack:
+            address = listener.getsockname()
+            clients = [stack.enter_context(socket.create_connection(address)) for _ in range(100)]
+            server = yield spawn(serve_on(handler, [listener], grace=0, max_connections=7))
+            for client in clients:
+                wrapped = Socket(client)
+                assert (yield wrapped.recv()) == b"welcome"
+                wrapped.close()
+            while served < 100:
+                yield sleep(0.001)
+            yield from stopped(server)
+
+    run(main())
+    assert most == 7

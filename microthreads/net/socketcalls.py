@@ -145,6 +145,27 @@ class Accept(_SocketCall):
         return type(self.socket)(sock), address
 
 
+class AcceptMany(Accept):
+    """Accept all who wait to be, up to a number; a list of their sockets."""
+
+    __slots__ = ("most",)
+
+    def __init__(self, socket: Socket, most: int) -> None:
+        super().__init__(socket)
+        self.most = most
+
+    def perform(self, task: Task[Any]) -> Any:
+        connections = [super().perform(task)[0]]
+        try:
+            while len(connections) < self.most:
+                connections.append(super().perform(task)[0])
+        except BlockingIOError:
+            self.side.ready = False
+        except OSError:
+            pass  # those who were accepted come first; if it matters, it comes again
+        return connections
+
+
 class _Writing(_SocketCall):
     __slots__ = ("data",)
 
