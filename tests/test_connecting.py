@@ -23,9 +23,11 @@ from microthreads import (
     move_on_after,
     now,
     open_connection,
+    open_udp,
     open_unix_connection,
     run,
     select,
+    serve,
     sleep,
     spawn,
 )
@@ -655,3 +657,32 @@ def test_a_unix_socket_that_nobody_listens_on_refuses(tmp_path):
     with pytest.raises(ConnectionRefusedError):
         run(main())
     assert descriptors() == before
+
+
+# ---- what was found by the example servers
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1\0.example.org", "\0", "localhost\0"])
+def test_a_zero_byte_does_not_end_a_name(name, port):
+    """The C library would connect to what stands before it."""
+    for routine in (
+        lambda: open_connection(name, port),
+        lambda: open_udp(name, port),
+        lambda: serve(lambda stream: None, name, 0),
+    ):
+        with pytest.raises(ValueError, match="zero byte"):
+            run(routine())
+
+
+def test_if_all_addresses_refuse_that_is_a_refusal(port):
+    network = Network([REFUSED, REFUSED], port)
+    with pytest.raises(ConnectionRefusedError, match="refused; .*refused"):
+        vrun(connected(port), network=network)
+
+
+def test_small_writes_are_not_held_back(listener, port):
+    def main():
+        with (yield open_connection(*listener.getsockname())) as stream:
+            return stream.plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    assert run(main()) != 0

@@ -9,6 +9,7 @@ failed, and the first to succeed wins ("happy eyeballs", RFC 8305).
 from __future__ import annotations
 
 import socket
+from errno import EADDRNOTAVAIL
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ def open_connection(
         OSError: None of the addresses could be connected to.
         ssl.SSLError: The two could not agree, or the server is not who it should be.
         TimeoutError: The time is over.
-        ValueError: `port` is not from 1 to 65535.
+        ValueError: `port` is not from 1 to 65535, or `host` has a zero byte.
     """
     if not 1 <= port <= 65535:
         raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
@@ -178,7 +179,10 @@ class Race:
         """The error of all attempts together."""
         if len(self._errors) == 1:
             return self._errors[0]
-        return OSError("; ".join(str(error) for error in self._errors))
+        if not self._errors:
+            return OSError(EADDRNOTAVAIL, "the name has no address")
+        reasons = "; ".join(error.strerror or str(error) for error in self._errors)
+        return OSError(self._errors[0].errno, reasons)
 
 
 def _socket(family: int) -> Socket:

@@ -29,6 +29,7 @@ class Resolve(SystemCall[Found]):
     __slots__ = ("host", "job", "kind", "port")
 
     def __init__(self, host: str, port: int, kind: int = socket.SOCK_STREAM) -> None:
+        check_name(host)
         self.waiter = None
         self.host = host
         self.port = port
@@ -57,6 +58,16 @@ class Resolve(SystemCall[Found]):
 
     def describe(self) -> Wait:
         return Wait("look up", self.host)
+
+
+def check_name(host: str) -> None:
+    """Refuse a name with a zero byte, at which the C library would take it to end.
+
+    Raises:
+        ValueError: It has one.
+    """
+    if "\0" in host:
+        raise ValueError(f"a host name cannot have a zero byte, as {host!r} has")
 
 
 class Job:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED
 
-from microthreads.net.dns import Found
+from microthreads.net.dns import Found, check_name
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 
@@ -69,6 +69,7 @@ def addresses_of(host: str | None, port: int, verb: str) -> Found:
     """The addresses of `host` to listen on. It blocks if `host` is a name."""
     if not 0 <= port <= 65535:
         raise ValueError(f"{verb}() needs a port from 0 to 65535, got {port}")
+    check_name(host or "")
     kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
     try:
         found: Found = network().getaddrinfo(host or None, port, type=kind, flags=flags)

@@ -178,3 +178,17 @@ class Socket:
 def network() -> Any:
     """Where sockets and addresses come from: the running kernel's `network`, or `socket`."""
     return getattr(running_kernel(), "network", None) or socket
+
+
+def without_delay(sock: Socket) -> None:
+    """Have TCP, if that is what it is, send what is written at once.
+
+    By default it waits with a second small write until the first is acknowledged, and
+    the peer waits with that for 40 ms, in the hope of something to send along.
+    """
+    if not sock.descriptor.drains:
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:
+        pass  # the connection is gone already

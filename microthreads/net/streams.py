@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from microthreads.errors import ClosedError
 from microthreads.kernel import AwaitableGenerator, SystemCall, any_spelling
 from microthreads.net import streamcalls as calls
-from microthreads.net.sockets import Address, Socket
+from microthreads.net.sockets import Address, Socket, without_delay
 from microthreads.timeouts import timeout
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Stream:
     def __init__(self, sock: Socket) -> None:
         if not isinstance(sock, Socket):
             raise TypeError(f"Stream() needs a microthreads Socket, got {sock!r}")
+        without_delay(sock)
         self.sock: Socket | TlsSocket = sock
         self.buffer: bytearray | None = None  # what was received and not yet read
         self.ended = False  # whether the end of the stream has been received

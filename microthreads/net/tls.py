@@ -235,7 +235,7 @@ class Leftover(DescriptorCall):
 
     def begin(self, kernel: Core) -> None:
         """Have it sent when there is room."""
-        if self.waiter is None:
+        if self.waiter is None and self.descriptor.fd >= 0:
             self.waiter = NOBODY
             self.side.append(self)
             kernel.poller.watch(self.descriptor)

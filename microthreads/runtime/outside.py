@@ -99,7 +99,11 @@ class Reachable(Core):
         """
         check_routine(routine, "submit")
         submission = Submission(self, routine, place_of_caller())
-        self.post(submission.start)
+        try:
+            self.post(submission.start)
+        except RuntimeError:
+            routine.close()
+            raise
         return submission.future
 
     def fileno(self) -> int:
