@@ -135,7 +135,7 @@ def run_server(args: argparse.Namespace, serving_of: Callable[[Event], Any]) -> 
 
 async def until_stopped(server: Any) -> None:
     """Serve until SIGTERM comes; then finish, as `serve` does that is cancelled."""
-    await race(server, stop_asked())
+    await race(stop_asked(), server)  # in this order: from "listening on" on, SIGTERM counts
 
 
 async def stop_asked() -> None:

@@ -11,78 +11,33 @@ slow clients run into, and an end of the conversation that loses nothing.
 
 A conversation is one request after the other (keep-alive), which may come before
 the response to the one before is out (pipelining). Bad requests are answered with what
-is wrong with them; then the connection is closed.
+is wrong with them; then the connection is closed. Every request makes a line in the log.
+
+What a request says is taken apart in messages.py; the time limits are in limits.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
 import h11
 
-from microthreads import Event, Stream, move_on_after, now, select, sleep, timeout
+from examples.servers.limits import PATIENT, Limits
+from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase
+from microthreads import Event, Stream, SystemCall, move_on_after, now, select, sleep_until, timeout
 
+__all__ = ["PATIENT", "Answer", "BadRequest", "Http", "Limits", "Request", "converse", "phrase"]
+
+logger = logging.getLogger(__name__)
 Answer = Callable[["Http", "Request"], Awaitable[None]]
 
 LINGER = 1.0  # seconds for a client that has not heard that the server is stopping
-MOST_HEADERS = 16384  # bytes
 MOST_LEFT = 65536  # bytes of a request's body that nobody wanted, to be read away
 PIECE = 65536  # bytes that are written at once
-
-
-class Limits(NamedTuple):
-    """How slow a client may be, in seconds.
-
-    Attributes:
-        idle: Between two requests.
-        headers: From the first byte of a request to the end of its headers.
-        body: For all of a request's body.
-        write: For each 64 KiB of a response to be taken.
-    """
-
-    idle: float = 60.0
-    headers: float = 10.0
-    body: float = 60.0
-    write: float = 30.0
-
-
-PATIENT = Limits()
-
-
-class Request(NamedTuple):
-    """What a client asks for.
-
-    Attributes:
-        method: Such as "GET".
-        target: As it was sent.
-        path: The target's path, with %xx replaced.
-        query: The target's query, such as ``{"name": ["value"]}``.
-        headers: By their names, in lower case; of several with one name, the last.
-    """
-
-    method: str
-    target: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-
-
-class BadRequest(Exception):  # noqa: N818  (as its status is called)
-    """A request that cannot be served, for the client's reasons.
-
-    Args:
-        status: The status to answer with.
-        reason: What the client is told.
-    """
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class Http:
@@ -90,18 +45,35 @@ class Http:
 
     Attributes:
         stream: The connection.
+        peer: The client's address; "-" if it has none.
         request: What is being answered, as h11 has it.
-        begun: Whether the response has begun.
+        status: The status that the response has begun with; 0 before that.
+        sent: How many bytes of the response's body are out.
     """
 
     def __init__(self, stream: Stream, stopping: Event | None, limits: Limits) -> None:
         self.stream = stream
         self.limits = limits
         self.request: h11.Request | None = None
-        self.begun = False
+        self.status = 0
+        self.sent = 0
+        name: object = None
+        with contextlib.suppress(OSError):
+            name = stream.peername
+        self.peer = str(name[0]) if isinstance(name, tuple) else "-"
         self._stopping = stopping
         self._body_by = 0.0  # when the request's body must be here
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADERS)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the response has begun."""
+        return self.status != 0
+
+    @property
+    def is_head(self) -> bool:
+        """Whether only the headers of the response are asked for."""
+        return self.request is not None and self.request.method == b"HEAD"
 
     # Requests
 
@@ -111,7 +83,7 @@ class Http:
         Raises:
             BadRequest: What came is no request, or it came too slowly.
         """
-        self.request, self.begun = None, False
+        self.request, self.status, self.sent = None, 0, 0
         if not await self._ready_for_next():
             return None
         if not self._h11.trailing_data[0] and not await self._something_comes():
@@ -142,19 +114,21 @@ class Http:
 
     async def _something_comes(self) -> bool:
         """Wait for the first bytes of a request; not for long when the server is stopping."""
+        until = now() + self.limits.idle
         while True:
+            calls: list[SystemCall[Any]] = [self.stream.read()]
             if self._is_stopping():
-                calls = [self.stream.read(), sleep(LINGER)]
-            else:
-                calls = [self.stream.read(), sleep(self.limits.idle)]
-                if self._stopping is not None:
-                    calls.append(self._stopping.wait())
-            which, data = await select(*calls)
+                until = min(until, now() + LINGER)
+            elif self._stopping is not None:
+                calls.append(self._stopping.wait())
+            which, data = await select(sleep_until(until), *calls)
             if which == 0:
-                self._h11.receive_data(data)
-                return bool(data)
-            if which == 1:
                 return False
+            if which == 1:
+                begin = data.lstrip(b"\r\n")  # empty lines before a request mean nothing
+                if begin or not data:
+                    self._h11.receive_data(begin)
+                    return bool(data)
 
     def _is_stopping(self) -> bool:
         return self._stopping is not None and self._stopping.is_set()
@@ -205,37 +179,44 @@ class Http:
 
     async def respond(self, status: int, body: bytes = b"", *headers: tuple[str, str]) -> None:
         """Send a whole response."""
-        length = ("Content-Length", str(len(body)))
-        await self.start(status, *headers, *([] if status in (204, 304) else [length]))
-        await self.send(body)
-        await self.finish()
+        length = () if status in (204, 304) else (("Content-Length", str(len(body))),)
+        data = self._head(status, *headers, *length) + self._framed(body)
+        await self._write(data + (self._h11.send(h11.EndOfMessage()) or b""))
 
     async def start(self, status: int, *headers: tuple[str, str]) -> None:
         """Begin a response. Without a Content-Length the body goes out in chunks."""
-        self.begun = True
-        everything = [("Date", formatdate(usegmt=True)), *headers]
-        if self._is_stopping():
-            everything.append(("Connection", "close"))
-        response = h11.Response(status_code=status, headers=everything, reason=phrase(status))
-        await self._write(self._h11.send(response))
+        await self._write(self._head(status, *headers))
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body; of the answer to a HEAD there is none."""
-        if self.request is not None and self.request.method == b"HEAD":
-            return
-        for start in range(0, len(data), PIECE):
-            await self._write(self._h11.send(h11.Data(data=data[start : start + PIECE])))
+        await self._write(self._framed(data))
 
     async def finish(self) -> None:
         """End the response."""
         await self._write(self._h11.send(h11.EndOfMessage()))
 
+    def _head(self, status: int, *headers: tuple[str, str]) -> bytes:
+        everything = [("Date", formatdate(usegmt=True)), *headers]
+        if self._is_stopping():
+            everything.append(("Connection", "close"))
+        response = h11.Response(status_code=status, headers=everything, reason=phrase(status))
+        data = self._h11.send(response)
+        self.status = status
+        return data or b""
+
+    def _framed(self, data: bytes) -> bytes:
+        if not data or self.is_head:
+            return b""
+        self.sent += len(data)
+        return self._h11.send(h11.Data(data=data)) or b""
+
     async def _write(self, data: bytes | None) -> None:
         """Write, unless the client does not take it: then give it up."""
-        if data:
+        view = memoryview(data or b"")
+        for start in range(0, len(view), PIECE):
             try:
                 with timeout(self.limits.write):
-                    await self.stream.write(data)
+                    await self.stream.write(view[start : start + PIECE])
             except TimeoutError:
                 self.stream.abort()
                 raise ConnectionResetError("the client takes no data") from None
@@ -255,46 +236,28 @@ class Http:
         What is left unread at a close makes the system reset the connection, and the
         client may lose what it has not read yet.
         """
+        if self.stream.closed:
+            return
+        if self._h11.our_state is h11.SEND_BODY and self._h11.their_http_version == b"1.0":
+            self.stream.abort()  # what ends by a close would look whole, and it is not
+            return
         with contextlib.suppress(OSError), move_on_after(LINGER):
             await self.stream.write_eof()
             for _ in range(64):
                 if not await self.stream.read():
                     break
 
+    def log(self) -> None:
+        """Write the line that the log has for each request. A plain call."""
+        request = self.request
+        if logger.isEnabledFor(logging.INFO) and (request is not None or self.begun):
+            asked = "-" if request is None else (request.method + b" " + request.target).decode()
+            logger.info('%s "%s" %s %s', self.peer, asked, self.status or "-", self.sent)
+
     def upgraded(self) -> bytes:
         """The connection is no longer HTTP's: what has come after the request."""
         data, _ = self._h11.trailing_data
         return bytes(data)
-
-
-def parsed(event: h11.Request) -> Request:
-    """A request, from h11's."""
-    target = event.target.decode("latin-1")
-    path, _, query = target.partition("?")
-    if not path.startswith("/") and path != "*":  # a whole URL, as proxies are sent them
-        try:
-            parts = urlsplit(target)
-        except ValueError:
-            parts = urlsplit("")
-        if parts.scheme not in ("http", "https"):
-            raise BadRequest(400, "the target is no URL")
-        path, query = parts.path or "/", parts.query
-    headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
-    return Request(
-        event.method.decode(),
-        target,
-        unquote(path),
-        parse_qs(query, keep_blank_values=True),
-        headers,
-    )
-
-
-def phrase(status: int) -> str:
-    """What a status is called; nothing if it has no name."""
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
 
 
 async def converse(
@@ -310,13 +273,25 @@ async def converse(
     """
     http = Http(stream, stopping, limits)
     try:
-        while (request := await http.next_request()) is not None:
-            await answer(http, request)
-    except BadRequest as error:
-        await http.refuse(error)
-    except ConnectionError:
-        raise  # the client is gone
+        await answer_each(http, answer)
+    except ConnectionError:  # the client is gone
+        http.log()
+        raise
     except Exception:
-        await http.refuse(BadRequest(500, "the server has failed"))
+        with contextlib.suppress(OSError):
+            await http.refuse(BadRequest(500, "the server has failed"))
+            http.log()
+            await http.close()
         raise
     await http.close()
+
+
+async def answer_each(http: Http, answer: Answer) -> None:
+    """Answer requests until there is none any more, or one is bad."""
+    try:
+        while (request := await http.next_request()) is not None:
+            await answer(http, request)
+            http.log()
+    except BadRequest as error:
+        await http.refuse(error)
+        http.log()

@@ -1,0 +1,1 @@
+"""A cache that speaks Redis's protocol: ``python3 -m examples.servers.cache``."""

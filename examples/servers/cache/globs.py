@@ -1,0 +1,53 @@
+r"""Patterns for names, as Redis has them: ``*``, ``?``, ``[a-z]``, ``[^a-z]`` and ``\``.
+
+`matcher` makes a regular expression of one. Where it tries is bounded: between two
+stars, the first place that fits is as good as any later one, so it never goes back to
+an earlier star. A pattern such as ``*a*a*a*a*b`` stays harmless by that; whoever can
+send a pattern could otherwise stop the server with it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+PIECE = re.compile(rb"\\.|\[\^?(?:\\.|[^\]\\])*\]?|.", re.DOTALL)
+RANGE = re.compile(rb"(\\.|.)-(\\.|.)|(\\.|.)", re.DOTALL)
+
+
+@lru_cache(maxsize=1000)
+def matcher(pattern: bytes) -> re.Pattern[bytes]:
+    """What matches (by `fullmatch`) the names that `pattern` is for."""
+    parts: list[bytes] = [b""]
+    for piece in PIECE.findall(pattern):
+        if piece == b"*":
+            parts.append(b"")
+        else:
+            parts[-1] += of_piece(piece)
+    first, *others = parts
+    if not others:
+        return re.compile(first, re.DOTALL)
+    middle = b"".join(b"(?>.*?%b)" % part for part in others[:-1] if part)
+    return re.compile(first + middle + b".*" + others[-1], re.DOTALL)
+
+
+def of_piece(piece: bytes) -> bytes:
+    """What one character of a pattern, or one set of characters, is in a regular expression."""
+    if piece == b"?":
+        return b"."
+    if len(piece) > 1 and piece.startswith(b"["):
+        return of_set(piece)
+    return re.escape(piece[-1:])
+
+
+def of_set(piece: bytes) -> bytes:
+    """What a set such as ``[^a-z]`` is in a regular expression."""
+    inside = piece[1:].removesuffix(b"]")
+    negated = inside.startswith(b"^")
+    members = b""
+    for first, last, single in RANGE.findall(inside[negated:]):
+        low, high = sorted([(first or single)[-1:], (last or single)[-1:]])
+        members += b"%b-%b" % (re.escape(low), re.escape(high))
+    if not members:
+        return b"." if negated else b"(?!)"
+    return b"[%b%b]" % (b"^" if negated else b"", members)

@@ -1,0 +1,1 @@
+"""A WSGI server: ``python3 -m examples.servers.wsgi``. Read __main__.py first."""

@@ -1,0 +1,190 @@
+"""A server for WSGI applications, as they are: Flask's, Django's, or a plain function.
+
+The kernel has all the connections, and a few threads run the application: a request
+takes a thread when it is there, not while a connection waits for the next one. More
+requests than threads wait in line, and the kernel goes on meanwhile.
+
+Here are the options, the threads and a small application; what PEP 3333 asks for is in
+gateway.py. `Gateway.answer` is where the kernel and the threads meet.
+
+Try: `curl -N` the path /count of the built-in application, and stop it half way: the
+log says so. Then `--app` your own, and `--threads 1` to see requests wait for each other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import math
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+from wsgiref.util import FileWrapper
+
+from examples.servers.common import make_parser, positive, run_server, serving
+from examples.servers.http1 import Http, Request, converse
+from examples.servers.limits import add_limits, limits_of
+from examples.servers.wsgi.gateway import Application, Call
+from microthreads import Event, Stream, wait_future
+
+EXAMPLES = """examples:
+  python3 -m examples.servers.wsgi                               a small application
+  python3 -m examples.servers.wsgi --app hello:app               the `app` of ./hello.py
+  python3 -m examples.servers.wsgi --app mysite.wsgi:application --threads 20 --workers 4
+
+Then, in another terminal:
+  curl http://127.0.0.1:8000/
+  curl -N http://127.0.0.1:8000/count
+  curl --data-binary @README.md http://127.0.0.1:8000/upload
+"""
+
+logger = logging.getLogger("wsgi")
+
+LAST_SECONDS = 1.0  # for threads that have just been told that their client is gone
+
+
+class Gateway:
+    """What all requests have in common: the application, and the threads that run it."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._application: Application = args.app
+        self._limits = limits_of(args)
+        self._threads = ThreadPoolExecutor(args.threads, thread_name_prefix="wsgi")
+        self._running: set[Future[None]] = set()
+        self._environ = {
+            "SERVER_SOFTWARE": "microthreads",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.multithread": args.threads > 1,
+            "wsgi.multiprocess": args.workers > 1,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": FileWrapper,
+            "wsgi.input_terminated": True,  # a body ends where it ends, chunked ones too
+        }
+
+    def handler(self, stopping: Event) -> Callable[[Stream], Any]:
+        """What serves one client."""
+        # The time for a body is not counted here while its request waits for a thread,
+        # or while the application does other things: so `Call` counts it.
+        limits = self._limits._replace(body=math.inf)
+        return lambda stream: converse(prompt(stream), self.answer, stopping, limits)
+
+    async def answer(self, http: Http, request: Request) -> None:
+        """Have a thread answer a request, and wait for it."""
+        call = Call(self._application, http, request, self._environ, self._limits.body)
+        future = self._threads.submit(call.run)
+        self._running.add(future)
+        future.add_done_callback(self._running.discard)
+        try:
+            await wait_future(future)
+        finally:
+            future.cancel()  # if it still waits for a thread, nobody waits for it
+            call.over = True
+        await call.finish()
+
+    def end(self) -> None:
+        """Wait a moment for threads whose time is over; end the process if they go on."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        _, others = wait(list(self._running), LAST_SECONDS)
+        if others:
+            logger.error("%d requests still run; the process ends without them", len(others))
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(1)  # nothing else ends a thread, and Python would wait for it
+
+
+def prompt(stream: Stream) -> Stream:
+    """`stream`, which from now on sends a block when it comes, and does not wait for more."""
+    if stream.plain.sock.family != socket.AF_UNIX:
+        stream.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
+def application(text: str) -> Application:
+    """The application that is called `text`, as MODULE:ATTRIBUTE; for argparse."""
+    module, colon, attribute = text.partition(":")
+    names = [*module.split("."), *attribute.split(".")]
+    if not colon or not all(name.isidentifier() for name in names):
+        raise argparse.ArgumentTypeError(f"MODULE:ATTRIBUTE is needed, not {text!r}")
+    found = imported(module)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise argparse.ArgumentTypeError(f"{module} has no {attribute}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise argparse.ArgumentTypeError(f"{text} is no application: {found!r} is not callable")
+    return found  # type: ignore[no-any-return]
+
+
+def imported(module: str) -> Any:
+    """A module, from the current folder or from where modules are."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{module}.".startswith(f"{missing}."):
+            traceback.print_exc()  # it is there, and fails: its author wants to know where
+        raise argparse.ArgumentTypeError(f"cannot import {module}: {error!r}") from None
+
+
+def demo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A small application: a page, a stream, and somewhere to upload to."""
+    pages = {"/": hello, "/count": count, "/upload": upload}
+    page = pages.get(environ["PATH_INFO"])
+    start_response("200 OK" if page else "404 Not Found", [("Content-Type", "text/plain")])
+    return page(environ) if page else [b"there are /, /count and /upload\n"]
+
+
+def hello(environ: dict[str, Any]) -> list[bytes]:
+    """Greet."""
+    return [f"hello, {environ['REMOTE_ADDR']}\n".encode()]
+
+
+def count(environ: dict[str, Any]) -> Iterator[bytes]:
+    """Count to ten, and take two seconds for it."""
+    try:
+        for number in range(1, 11):
+            yield b"%d\n" % number
+            time.sleep(0.2)
+    except GeneratorExit:
+        environ["wsgi.errors"].write("nobody listens any more\n")
+        raise
+
+
+def upload(environ: dict[str, Any]) -> list[bytes]:
+    """Say how long the body was."""
+    size = 0
+    while piece := environ["wsgi.input"].read(65536):
+        size += len(piece)
+    return [b"%d bytes\n" % size]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; return the exit code."""
+    about = "Run a WSGI application in threads, and keep its connections without."
+    parser = make_parser("wsgi", about, EXAMPLES, port=8000, workers=True)
+    add = parser.add_argument
+    app = "the application; the current folder is looked through first (default: a small one)"
+    add("--app", type=application, default=demo, metavar="MODULE:ATTRIBUTE", help=app)
+    threads = "requests that run at once, in each process (default: %(default)s)"
+    add("--threads", type=positive, default=8, metavar="N", help=threads)
+    add_limits(parser)
+    args = parser.parse_args(arguments)
+    gateway = Gateway(args)
+    code = run_server(
+        args, lambda stopping: serving(args, gateway.handler(stopping), stopping=stopping)
+    )
+    gateway.end()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
