@@ -13,8 +13,6 @@ Try: drive it with `python3 -m examples.echo_client --connections 10000`; give i
 from __future__ import annotations
 
 import argparse
-import contextlib
-import resource
 import signal
 import sys
 from collections.abc import Generator, Sequence
@@ -24,6 +22,7 @@ from typing import Any
 if not __package__:  # run as a file, not by -m: the library is one folder up
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from examples.servers.common import allow_many_descriptors, port_number
 from microthreads import Cancelled, Kernel, Socket, accept_loop, current_task, listen
 
 EXAMPLES = """examples:
@@ -104,20 +103,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="how to wait for many connections (default: the best there is)",
     )
     return parser
-
-
-def port_number(text: str) -> int:
-    """`text` as a port number, for argparse."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {text!r}")
-    return int(text)
-
-
-def allow_many_descriptors() -> None:
-    """Raise the limit of open files as far as this process may. Many systems start at 1024."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):  # macOS has one more limit of its own
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":
