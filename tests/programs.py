@@ -25,6 +25,7 @@ from helpers import ROOT
 PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
+    "nc": "netcat-openbsd",
     "openssl": "openssl",
     "redis-benchmark": "redis-tools",
     "redis-cli": "redis-tools",
@@ -100,8 +101,8 @@ class Server:
         return f"http://{self.addresses[0]}"
 
     def stderr(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read()
+        number = self.errors.fileno()  # whose position the server shares: leave it alone
+        return os.pread(number, os.fstat(number).st_size, 0).decode()
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import ssl
@@ -230,9 +229,7 @@ def test_a_hundred_encrypted_clients_are_served_at_once(paper):
 # TCP, Unix sockets, UDP
 
 
-@pytest.mark.skipif(
-    shutil.which("nc") is None, reason="nc is not installed: apt-get install netcat-openbsd"
-)
+@needs("nc")
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 def test_netcat_gets_its_lines_back(kind, paper, tmp_path):
     with Server("echo", *options_of(kind, paper, tmp_path)) as server:

@@ -22,8 +22,10 @@ import pytest
 from helpers import vrun
 from programs import Server, needs, tool
 
-from examples.servers.http1 import BadRequest, Http, Limits, Request, converse
-from examples.servers.messages import parsed
+from examples.servers.conversation import converse
+from examples.servers.http1 import Http
+from examples.servers.limits import Limits
+from examples.servers.messages import BadRequest, Request, parsed
 from microthreads import Event, Socket, Stream, TaskGroup, now, sleep
 
 HELLO = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

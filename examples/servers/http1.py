@@ -4,40 +4,39 @@ h11 knows what is allowed when; it does no input and output. Here its events are
 from a stream and written to one, with what h11 leaves to others: time limits, which
 slow clients run into, and an end of the conversation that loses nothing.
 
-    async def answer(http, request):
-        await http.respond(200, b"hello\n", ("Content-Type", "text/plain"))
-
-    serving(args, lambda stream: converse(stream, answer, stopping))
-
-A conversation is one request after the other (keep-alive), which may come before
-the response to the one before is out (pipelining). Bad requests are answered with what
-is wrong with them; then the connection is closed. Every request makes a line in the log.
-
-What a request says is taken apart in messages.py; the time limits are in limits.py.
+conversation.py goes from one request to the next; messages.py takes apart what a request
+says; limits.py has the time limits.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from typing import Any
 
 import h11
 
-from examples.servers.limits import PATIENT, Limits
+from examples.servers.limits import Limits
 from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase
-from microthreads import Event, Stream, SystemCall, move_on_after, now, select, sleep_until, timeout
-
-__all__ = ["PATIENT", "Answer", "BadRequest", "Http", "Limits", "Request", "converse", "phrase"]
+from microthreads import (
+    Event,
+    Stream,
+    SystemCall,
+    move_on_after,
+    now,
+    select,
+    sleep,
+    sleep_until,
+    timeout,
+)
 
 logger = logging.getLogger(__name__)
-Answer = Callable[["Http", "Request"], Awaitable[None]]
 
 LINGER = 1.0  # seconds for a client that has not heard that the server is stopping
 MOST_LEFT = 65536  # bytes of a request's body that nobody wanted, to be read away
 PIECE = 65536  # bytes that are written at once
+IN_A_TURN = 64  # events of h11's, each of which takes some 4 microseconds
 
 
 class Http:
@@ -62,6 +61,7 @@ class Http:
             name = stream.peername
         self.peer = str(name[0]) if isinstance(name, tuple) else "-"
         self._stopping = stopping
+        self._events = 0
         self._body_by = 0.0  # when the request's body must be here
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADERS)
 
@@ -135,6 +135,9 @@ class Http:
 
     async def _next_event(self) -> Any:
         while True:
+            self._events += 1
+            if self._events % IN_A_TURN == 0:
+                await sleep(0)  # bytes can be thousands of events, and others want their turn
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -258,40 +261,3 @@ class Http:
         """The connection is no longer HTTP's: what has come after the request."""
         data, _ = self._h11.trailing_data
         return bytes(data)
-
-
-async def converse(
-    stream: Stream, answer: Answer, stopping: Event | None = None, limits: Limits = PATIENT
-) -> None:
-    """Answer the requests of one client, one after the other, until either side is done.
-
-    Args:
-        stream: The connection.
-        answer: Called with the `Http` and each `Request`; sends a response.
-        stopping: Set when the server is to stop.
-        limits: How slow the client may be.
-    """
-    http = Http(stream, stopping, limits)
-    try:
-        await answer_each(http, answer)
-    except ConnectionError:  # the client is gone
-        http.log()
-        raise
-    except Exception:
-        with contextlib.suppress(OSError):
-            await http.refuse(BadRequest(500, "the server has failed"))
-            http.log()
-            await http.close()
-        raise
-    await http.close()
-
-
-async def answer_each(http: Http, answer: Answer) -> None:
-    """Answer requests until there is none any more, or one is bad."""
-    try:
-        while (request := await http.next_request()) is not None:
-            await answer(http, request)
-            http.log()
-    except BadRequest as error:
-        await http.refuse(error)
-        http.log()

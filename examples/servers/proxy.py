@@ -14,6 +14,7 @@ import functools
 import logging
 import sys
 from collections.abc import Sequence
+from errno import EMFILE, ENFILE
 from pathlib import Path
 
 if not __package__:  # run as a file, not by -m: the checkout is two folders up
@@ -45,7 +46,9 @@ async def proxied(pipes: Pipes, to: Destination, connect_timeout: float, client:
     try:
         upstream = await open_connection(*to, seconds=connect_timeout)
     except OSError as error:  # so is TimeoutError
-        logger.warning("%s: %s", route, error)
+        # That this process has no descriptors left is told once, where it cannot accept.
+        level = logging.INFO if error.errno in (EMFILE, ENFILE) else logging.WARNING
+        logger.log(level, "%s: %s", route, error)
         return
     await pipes.join(client, upstream, route)
 

@@ -18,7 +18,8 @@ import secrets
 
 from examples.servers.chat.rooms import MOST_WAITING, Hub, Member
 from examples.servers.chat.wire import MOST_BYTES, Code, Parcel, Refused, packed, request_of
-from examples.servers.http1 import BadRequest, Http, Request
+from examples.servers.http1 import Http
+from examples.servers.messages import BadRequest, Request
 from microthreads import now, select, sleep
 
 JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

@@ -19,7 +19,9 @@ from wsproto.connection import Connection
 from examples.servers.chat.polling import Polling
 from examples.servers.chat.rooms import Hub
 from examples.servers.chat.websocket import Session, accept
-from examples.servers.http1 import PATIENT, BadRequest, Http, Request
+from examples.servers.http1 import Http
+from examples.servers.limits import PATIENT
+from examples.servers.messages import BadRequest, Request
 from microthreads import Stream
 
 FILES = {

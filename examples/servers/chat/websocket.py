@@ -23,7 +23,8 @@ from wsproto.utilities import RemoteProtocolError
 from examples.servers.chat.frames import Frames
 from examples.servers.chat.rooms import Hub, Member
 from examples.servers.chat.wire import MOST_BYTES, Code, Refused, packed, request_of
-from examples.servers.http1 import BadRequest, Http
+from examples.servers.http1 import Http
+from examples.servers.messages import BadRequest
 from microthreads import Stream, move_on_after, now, select, sleep, timeout
 
 JOINING = 10.0  # seconds until the first message, which is to join

@@ -25,12 +25,14 @@ from collections.abc import Awaitable, Iterator, Sequence
 from io import FileIO
 
 from examples.servers.common import make_parser, run_server, serving
+from examples.servers.conversation import converse
 from examples.servers.files import pages
 from examples.servers.files.conditions import range_holds, status_for, version_of
 from examples.servers.files.folders import Folder, Refusal, names_of, opened
 from examples.servers.files.ranges import Layout, content_range, layout, ranges_of
-from examples.servers.http1 import Http, Request, converse
+from examples.servers.http1 import Http
 from examples.servers.limits import add_limits, limits_of
+from examples.servers.messages import Request
 
 EXAMPLES = """examples:
   python3 -m examples.servers.files                       this folder, on port 8000

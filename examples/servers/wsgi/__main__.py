@@ -28,8 +28,10 @@ from typing import Any
 from wsgiref.util import FileWrapper
 
 from examples.servers.common import make_parser, positive, run_server, serving
-from examples.servers.http1 import Http, Request, converse
+from examples.servers.conversation import converse
+from examples.servers.http1 import Http
 from examples.servers.limits import add_limits, limits_of
+from examples.servers.messages import Request
 from examples.servers.wsgi.gateway import Application, Call
 from microthreads import Event, Stream, wait_future
 

@@ -28,7 +28,8 @@ from wsgiref.util import is_hop_by_hop
 
 import h11
 
-from examples.servers.http1 import BadRequest, Http, Request
+from examples.servers.http1 import Http
+from examples.servers.messages import BadRequest, Request
 from microthreads import Cancelled, ClosedError, current_task, now, timeout
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
