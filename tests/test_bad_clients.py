@@ -30,6 +30,7 @@ def entry(request: pytest.FixtureRequest):
     return BY_NAME[request.param]
 
 
+@pytest.mark.once
 @pytest.mark.timeout(120)
 def test_a_server_bears_bad_clients_and_goes_on_serving(entry):
     campaign(entry, Plan(), command.tell)
