@@ -1324,15 +1324,3 @@ def test_a_signal_ends_a_poll_whose_python_handler_has_not_run_yet() -> None:
 
     assert run(main()) is True
     assert log == ["handled"]
-
-
-def test_what_a_closed_kernel_refuses_is_closed_and_no_warning_follows():
-    async def routine():
-        pass
-
-    with Kernel() as kernel:
-        pass
-    refused = routine()
-    with pytest.raises(RuntimeError, match="closed"):
-        kernel.submit(refused)
-    assert refused.cr_frame is None

@@ -99,11 +99,7 @@ class Reachable(Core):
         """
         check_routine(routine, "submit")
         submission = Submission(self, routine, place_of_caller())
-        try:
-            self.post(submission.start)
-        except RuntimeError:
-            routine.close()
-            raise
+        self.post(submission.start)
         return submission.future
 
     def fileno(self) -> int:
