@@ -10,6 +10,7 @@ import concurrent.futures
 import gc
 import multiprocessing
 import os
+import signal
 import threading
 import time
 import tracemalloc
@@ -139,7 +140,7 @@ def test_processes_return_results_and_errors_and_die():
             with pytest.raises(ValueError, match="seven"):
                 yield wait_future(executor.submit(int, "seven"))
             with pytest.raises(concurrent.futures.process.BrokenProcessPool):
-                yield wait_future(executor.submit(os._exit, 1))
+                yield wait_future(executor.submit(signal.raise_signal, signal.SIGKILL))
         return log
 
     assert bounded(main()) == [True]
