@@ -15,9 +15,14 @@ A task is a generator or a coroutine that yields system calls to a scheduler::
         yield spawn(countdown(5))
 
     run(main())
+
+The kernel, its calls, channels and `select` are here at once. All else is imported
+when its name is first used (DOC: design/imports).
 """
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from microthreads.calls import join, sleep, sleep_until, spawn
 from microthreads.channels import Channel
@@ -32,7 +37,6 @@ from microthreads.errors import (
     InvariantError,
     LimitExceeded,
 )
-from microthreads.groups import Supervisor, TaskGroup, gather, parallel_map, race
 from microthreads.kernel import (
     Descriptor,
     EpollPoller,
@@ -42,36 +46,66 @@ from microthreads.kernel import (
     current_task,
     now,
 )
-from microthreads.net import (
-    Socket,
-    Stream,
-    accept_loop,
-    activated_sockets,
-    listen,
-    open_connection,
-    open_udp,
-    open_unix_connection,
-    sd_notify,
-    serve,
-    serve_on,
-    serve_unix,
-)
-from microthreads.offload import wait_future
-from microthreads.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
-from microthreads.runtime import Kernel, SelectorPoller, run
+from microthreads.runtime import Kernel, run
 from microthreads.select import select
-from microthreads.signals import wait_signal
-from microthreads.sync import (
-    Barrier,
-    BoundedSemaphore,
-    BrokenBarrierError,
-    Condition,
-    Event,
-    Lock,
-    RLock,
-    Semaphore,
-)
 from microthreads.timeouts import move_on_after, shield, timeout
+
+if TYPE_CHECKING:
+    from microthreads.groups import Supervisor, TaskGroup, gather, parallel_map, race
+    from microthreads.net import (
+        Socket,
+        Stream,
+        accept_loop,
+        activated_sockets,
+        listen,
+        open_connection,
+        open_udp,
+        open_unix_connection,
+        sd_notify,
+        serve,
+        serve_on,
+        serve_unix,
+    )
+    from microthreads.offload import wait_future
+    from microthreads.queues import Empty, Full, LifoQueue, PriorityQueue, Queue, ShutDown
+    from microthreads.runtime.pollers import SelectorPoller
+    from microthreads.signals import wait_signal
+    from microthreads.sync import (
+        Barrier,
+        BoundedSemaphore,
+        BrokenBarrierError,
+        Condition,
+        Event,
+        Lock,
+        RLock,
+        Semaphore,
+    )
+
+LATER = {
+    "groups": "Supervisor TaskGroup gather parallel_map race",
+    "net": "Socket Stream accept_loop activated_sockets listen open_connection open_udp "
+    "open_unix_connection sd_notify serve serve_on serve_unix",
+    "offload": "wait_future",
+    "queues": "Empty Full LifoQueue PriorityQueue Queue ShutDown",
+    "runtime.pollers": "SelectorPoller",
+    "signals": "wait_signal",
+    "sync": "Barrier BoundedSemaphore BrokenBarrierError Condition Event Lock RLock Semaphore",
+}
+WHERE = {name: module for module, names in LATER.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """A name that is used for the first time: import what has it."""
+    if name not in WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "Barrier",

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from sys import _getframe
 from types import GeneratorType
 from typing import Any, Literal, TypeVar
 
 from microthreads.kernel import (
     PENDING,
-    Core,
     Failure,
     Join,
     Pending,
@@ -61,24 +59,23 @@ class Sleep(SystemCall[None]):
         self.timer: int | None = None
 
     def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
-        return None if self.seconds == 0 else PENDING
+        seconds = self.seconds
+        if seconds == 0:
+            return None
+        self.deadline = task.kernel.now() + seconds
+        return PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        kernel = waiter.task.kernel
-        self._set_timer(kernel, kernel.now() + self.seconds)
-
-    def _set_timer(self, kernel: Core, deadline: float) -> None:
-        self.deadline = deadline
-        if deadline < math.inf:
-            kernel.timers.add(deadline, self)
+        if self.deadline < math.inf:
+            waiter.kernel.timers.add(self.deadline, self)
         else:
-            kernel.outside += 1  # waiting for ever on purpose is no deadlock
+            waiter.kernel.outside += 1  # waiting for ever on purpose is no deadlock
 
     def disarm(self, waiter: Waiter) -> None:
         if self.deadline < math.inf:
-            waiter.task.kernel.timers.cancel(self)
+            waiter.kernel.timers.cancel(self)
         else:
-            waiter.task.kernel.outside -= 1
+            waiter.kernel.outside -= 1
 
     def expire(self) -> None:
         self.wake(None)
@@ -98,9 +95,6 @@ class SleepUntil(Sleep):
 
     def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
         return None if self.deadline <= task.kernel.now() else PENDING
-
-    def arm(self, waiter: Waiter) -> None:
-        self._set_timer(waiter.task.kernel, self.deadline)
 
 
 class Spawn(SystemCall[Task[T]]):
@@ -148,7 +142,7 @@ class Within(SystemCall[Any]):
         return self.otherwise() if value is PENDING and self.seconds <= 0 else value
 
     def arm(self, waiter: Waiter) -> None:
-        kernel = waiter.task.kernel
+        kernel = waiter.kernel
         self.call.waiter = self
         self.call.arm(self)
         self.deadline = kernel.now() + self.seconds
@@ -156,7 +150,7 @@ class Within(SystemCall[Any]):
             kernel.timers.add(self.deadline, self)
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.task.kernel.timers.cancel(self)
+        waiter.kernel.timers.cancel(self)
         if self.call.waiter is self:
             self.call.disarm(self)
             self.call.waiter = None
@@ -184,7 +178,9 @@ class Within(SystemCall[Any]):
             self.wake(value)
 
     def describe(self) -> Wait:
-        return replace(self.call.describe(), deadline=self.deadline)
+        wait = self.call.describe()
+        wait.deadline = self.deadline
+        return wait
 
 
 def sleep(seconds: float) -> SystemCall[None]:
@@ -198,6 +194,8 @@ def sleep(seconds: float) -> SystemCall[None]:
         ValueError: `seconds` is negative or NaN.
         TypeError: It is not a number.
     """
+    if type(seconds) is float and seconds >= 0:
+        return Sleep(seconds)  # the common case needs no further look
     return Sleep(check_seconds(seconds, "sleep"))
 
 

@@ -71,12 +71,12 @@ class WaitSignal(SystemCall[int]):
         return PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        kernel: Any = waiter.task.kernel
+        kernel: Any = waiter.kernel
         kernel.outside += 1
         kernel.caught.waiters.append(self)
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.task.kernel.outside -= 1
+        waiter.kernel.outside -= 1
         self.queue.remove(self)
 
     def describe(self) -> Wait:

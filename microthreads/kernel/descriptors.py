@@ -151,7 +151,7 @@ class DescriptorCall(SystemCall[Any]):
         if side.first is not None and descriptor.exclusive and not self.shared:
             holder = side.first.task
             raise BusyError(f"cannot {self}: {holder} is already waiting to")
-        poller = waiter.task.kernel.poller
+        poller = waiter.kernel.poller
         side.append(self)
         poller.armed += 1
         try:
@@ -164,7 +164,7 @@ class DescriptorCall(SystemCall[Any]):
 
     def disarm(self, waiter: Waiter) -> None:
         self.side.remove(self)
-        waiter.task.kernel.poller.armed -= 1
+        waiter.kernel.poller.armed -= 1
 
     def describe(self) -> Wait:
         return Wait(type(self).__name__.lower(), self.descriptor)

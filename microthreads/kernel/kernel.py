@@ -213,11 +213,10 @@ class Core:
             task.value = Failure(scope.interruption(request))
             return True
         try:
-            if type(request) is Task:
-                request = Join(request)
             if not isinstance(request, SystemCall):
-                self._call(task, request)
-                return True
+                request = self._call(task, request)
+                if request is None:
+                    return True
             if request.waiter is not None:
                 request.refuse_second_waiter()
             value = request.attempt(task)
@@ -233,10 +232,18 @@ class Core:
                 observer.parked(task, request)
         return False
 
-    def _call(self, task: Task[Any], routine: Any) -> None:
-        """`task` yielded a routine: run it, on the task's own stack of callers."""
+    def _call(self, task: Task[Any], routine: Any) -> Join[Any] | None:
+        """`task` yielded a routine: run it, on the task's own stack of callers.
+
+        Or it yielded a task, which is joined: by the call that is returned, if that is not done.
+        """
+        if type(routine) is Task:
+            if routine.routine is not None:
+                return Join(routine)
+            task.value = routine.value  # as the call would say, 200 ns later
+            return None
         if routine is None:
-            return  # a bare yield, seen by `_return`
+            return None  # a bare yield, seen by `_return`
         if not is_routine(routine):
             if callable(routine):
                 check_routine(routine, "yield")
@@ -252,6 +259,7 @@ class Core:
         task.callers.append(task.routine)
         task.switch_to(routine)
         self._called[routine] = task
+        return None
 
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
         task = self.tasks.get(routine) or self._called.get(routine)
@@ -374,7 +382,7 @@ class Core:
         task.routine = task.step = task._parent = task.scope = None
         task.value = outcome
         joiners = task.joiners
-        if isinstance(outcome, Failure):
+        if type(outcome) is Failure:
             without_await(outcome.traceback)
             self._failed(task, outcome.error, joined=bool(joiners))
         while joiners:

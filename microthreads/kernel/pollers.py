@@ -31,8 +31,10 @@ FOR_EVER = -1.0
 LONGEST = 86_400.0  # seconds; the system's limit is 24 days, and waking early does no harm
 
 
-EVENTS = 0
+EVENTS = NOT_OUT = NOT_IN = NOT_IN_OR_OUT = 0
 if hasattr(select, "epoll"):
+    NOT_OUT, NOT_IN = ~select.EPOLLOUT, ~(select.EPOLLIN | select.EPOLLRDHUP)
+    NOT_IN_OR_OUT = ~(select.EPOLLIN | select.EPOLLOUT)
     # Urgent data counts as a hang-up does: a read may end early at its mark.
     EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 
@@ -132,11 +134,11 @@ class EpollPoller:
             descriptor = watched.get(fd)
             if descriptor is None:
                 continue
-            if events & ~select.EPOLLOUT:
-                if events & ~(select.EPOLLIN | select.EPOLLOUT):
+            if events & NOT_OUT:
+                if events & NOT_IN_OR_OUT:
                     descriptor.hung_up = True
                 report(descriptor.reading, calls)
-            if events & ~(select.EPOLLIN | select.EPOLLRDHUP):
+            if events & NOT_IN:
                 report(descriptor.writing, calls)
         return calls
 

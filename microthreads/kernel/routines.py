@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import wraps
 from gc import get_referents
-from inspect import isasyncgenfunction
 from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType, coroutine
 from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
 
@@ -73,7 +72,8 @@ def check_routine(thing: Any, verb: str) -> None:
     """Raise a TypeError that says what to do unless `thing` is a routine."""
     if is_routine(thing):
         return
-    if isinstance(thing, AsyncGenerator) or isasyncgenfunction(thing):
+    flags = getattr(getattr(thing, "__code__", None), "co_flags", 0)
+    if isinstance(thing, AsyncGenerator) or flags & ASYNC_GENERATOR:
         raise TypeError(
             f"{verb}() got {getattr(thing, '__name__', thing)}, which has a yield in an async "
             "def: that makes it an async generator, and no routine; await system calls there "
@@ -99,6 +99,7 @@ def _hint(thing: Any) -> str:
     return ": that is a system call; yield it in a routine" if hasattr(thing, "attempt") else ""
 
 
+ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
 

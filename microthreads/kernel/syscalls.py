@@ -22,7 +22,6 @@ Read next: waitqueue.py, then kernel.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import (
@@ -42,6 +41,7 @@ from microthreads.kernel.current import running_kernel
 from microthreads.kernel.routines import without_our_frames
 
 if TYPE_CHECKING:
+    from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
 
 T = TypeVar("T")
@@ -62,6 +62,9 @@ class Waiter(Protocol):
     @property
     def task(self) -> Task[Any]: ...
 
+    @property
+    def kernel(self) -> Core: ...  # of that task
+
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         """`call`, armed for this waiter, succeeded with `value`, or a `Failure`."""
 
@@ -69,7 +72,6 @@ class Waiter(Protocol):
         """Call `function` when all is armed that is waited for together with this."""
 
 
-@dataclass(frozen=True, slots=True)
 class Wait:
     """What a parked task waits for, as reports show it.
 
@@ -80,16 +82,28 @@ class Wait:
         deadline: When the wait ends by itself, on the kernel's clock, seconds.
     """
 
-    kind: str
-    on: Any = None
-    owner: Task[Any] | None = None
-    deadline: float | None = None
+    __slots__ = ("deadline", "kind", "on", "owner")
+
+    def __init__(
+        self,
+        kind: str,
+        on: Any = None,
+        owner: Task[Any] | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.on = on
+        self.owner = owner
+        self.deadline = deadline
 
     def __str__(self) -> str:
         text = self.kind if self.on is None else f"{self.kind} {self.on}"
         if self.owner is None or self.owner is self.on:
             return text
         return f"{text}, {'up to' if self.kind == 'join' else 'owned by'} {self.owner}"
+
+    def __repr__(self) -> str:
+        return f"<Wait: {self}>"
 
 
 class Failure:
@@ -164,6 +178,11 @@ class SystemCall(Generic[T]):
         if waiter is None:
             raise RuntimeError(f"{self} is not armed for any task")
         return waiter.task
+
+    @property
+    def kernel(self) -> Core:
+        """The kernel of that task."""
+        return self.task.kernel
 
     def wake(self, value: Any = None) -> None:
         """End the wait with `value`; the call must already be out of its queue."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from enum import Enum
 from functools import partial
-from traceback import FrameSummary
+from sys import modules
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from microthreads.errors import Cancelled
@@ -27,6 +27,8 @@ from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, 
 from microthreads.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
+    from traceback import FrameSummary
+
     from microthreads.kernel.kernel import Core
 
 T = TypeVar("T")
@@ -54,28 +56,23 @@ class Task(Generic[T]):
         holding: The locks that it owns, in the order in which it took them.
     """
 
+    callers: list[Routine[Any]] | None
+    waiting_on: SystemCall[Any] | None
+    joiners: WaitQueue | None
+    scope: Scope | None
+    holding: dict[Any, None] | None
+    value: Any
+    cancelled: Any
+    closing: Any
+    context: Any
+    step: Any
+    reason: Any
+
     __slots__ = (
-        "__weakref__",
-        "_parent",
-        "_place",
-        "callers",
-        "cancel_requested",
-        "cancelled",
-        "closing",
-        "context",
-        "daemon",
-        "holding",
-        "id",
-        "joiners",
-        "kernel",
-        "name",
-        "reason",
-        "routine",
-        "scope",
-        "step",
-        "value",
-        "waiting_on",
-    )
+        "__weakref__", "_parent", "_place", "callers", "cancel_requested", "cancelled", "closing",
+        "context", "daemon", "holding", "id", "joiners", "kernel", "name", "reason", "routine",
+        "scope", "step", "value", "waiting_on",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -86,28 +83,28 @@ class Task(Generic[T]):
         parent: Task[Any] | None,
         place: Place | None,
     ) -> None:
+        self.routine: Any = routine  # None when done; Any spares the run loop casts
         self.kernel = kernel
         self.id = next(kernel.ids)
-        self.name: str = name or name_of(routine)
+        try:
+            self.name: str = name or routine.__name__  # type: ignore[union-attr]  # as name_of
+        except AttributeError:
+            self.name = name_of(routine)
         self.daemon = daemon
         self._parent = parent
         self._place = place
-        self.callers: list[Routine[Any]] | None = None
-        self.value: Any = None
-        self.waiting_on: SystemCall[Any] | None = None
-        self.joiners: WaitQueue | None = None
-        self.scope: Scope | None = None
-        self.cancelled: Any = None
-        self.closing: Any = None
-        self.context = context_for(parent)
-        self.switch_to(routine)
-        self.holding: dict[Any, None] | None = None
+        # What most tasks never have. One chain takes half as long as a line for each.
+        self.callers = self.value = self.waiting_on = self.joiners = self.scope = None
+        self.cancelled = self.closing = self.context = self.step = self.holding = None
+        self.reason = None
         self.cancel_requested = False
-        self.reason: Any = None
+        if "_contextvars" in modules or "_decimal" in modules:
+            self.context = context_for(parent)
+            self.switch_to(routine)
 
     def switch_to(self, routine: Routine[Any]) -> None:
         """Have `routine` run from the next resume on, in the task's context if it has one."""
-        self.routine: Any = routine  # None when done; Any spares the run loop casts
+        self.routine = routine
         context = self.context
         self.step = None if context is None else partial(context.run, routine.send)
 
@@ -231,6 +228,8 @@ class Task(Generic[T]):
         It reaches through yielded routines, `yield from` and `await`. A task
         that is done has none.
         """
+        from traceback import FrameSummary  # noqa: PLC0415  (see DOC: design/imports)
+
         frames = [
             FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
             for routine in (*(self.callers or ()), self.routine)
@@ -261,7 +260,8 @@ class Join(SystemCall[T]):
             return outcome
         if target.kernel is not task.kernel:
             raise RuntimeError(f"{target} is a task of another kernel, which cannot be joined here")
-        self._refuse_circle(task)
+        if target is task or isinstance(target.waiting_on, Join):
+            self._refuse_circle(task)
         return PENDING
 
     def _refuse_circle(self, task: Task[Any]) -> None:

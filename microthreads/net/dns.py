@@ -46,13 +46,13 @@ class Resolve(SystemCall[Found]):
         return found
 
     def arm(self, waiter: Waiter) -> None:
-        kernel: Any = waiter.task.kernel
+        kernel: Any = waiter.kernel
         kernel.outside += 1
         self.job = Job(self, kernel)
         pool.put(self.job)
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.task.kernel.outside -= 1
+        waiter.kernel.outside -= 1
         if self.job is not None:
             self.job.wanted = False
 

@@ -205,7 +205,7 @@ class TlsSendAll(DescriptorCall):
     def disarm(self, waiter: Waiter) -> None:
         super().disarm(waiter)
         if self.tls.unsent:
-            self.tls.leftover.begin(waiter.task.kernel)
+            self.tls.leftover.begin(waiter.kernel)
 
     def perform(self, task: Task[Any]) -> Any:
         tls, data = self.tls, self.data

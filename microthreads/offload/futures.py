@@ -51,15 +51,15 @@ class WaitFuture(SystemCall[T]):
         return self.future.result() if self.future.done() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        waiter.task.kernel.outside += 1
+        waiter.kernel.outside += 1
         with lock:
             first = self.future not in waiting
-            waiting.setdefault(self.future, {})[self] = waiter.task.kernel
+            waiting.setdefault(self.future, {})[self] = waiter.kernel
         if first:
             self.future.add_done_callback(done)
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.task.kernel.outside -= 1
+        waiter.kernel.outside -= 1
         with lock:
             waiting.get(self.future, {}).pop(self, None)
 

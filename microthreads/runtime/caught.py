@@ -7,7 +7,6 @@ when the run ends, and in a forked child at once.
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 from collections.abc import Iterable
@@ -72,7 +71,9 @@ class Caught:
         """Have the signals do what they did before."""
         for number, before in self._before.items():
             if signal.getsignal(number) == self._came:
-                with contextlib.suppress(TypeError, ValueError):  # not from Python, or not here
+                try:
                     signal.signal(number, before)
+                except (TypeError, ValueError):
+                    pass  # it was not set from Python; or this is not the main thread
         self._before.clear()
         self.pending.clear()

@@ -1,26 +1,20 @@
 """The inbox: how other threads, and signal handlers, reach a kernel.
 
-Whoever is outside appends a function and writes one byte to a socket; the
+Whoever is outside appends a function and writes one byte into a pipe; the
 kernel's poller watches the other end. To the kernel the inbox is one more
-armed call: when the socket is readable, another attempt is due; the attempt
+armed call: when the pipe is readable, another attempt is due; the attempt
 runs what was posted and stays pending for ever.
 """
 
 from __future__ import annotations
 
-import logging
-import socket
+import os
 from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
-from microthreads.kernel import PENDING, Descriptor, Pending, Place, Routine, SystemCall, Task
-
-if TYPE_CHECKING:
-    from microthreads.runtime.outside import Reachable
-
-logger = logging.getLogger("microthreads")
+from microthreads.kernel import PENDING, Descriptor, Pending, SystemCall
+from microthreads.runtime.reports import logger
 
 
 class Inbox(SystemCall[None]):
@@ -31,9 +25,9 @@ class Inbox(SystemCall[None]):
     def __init__(self) -> None:
         super().__init__()
         self.posted: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._near_end, self._far_end = socket.socketpair()
-        self._near_end.setblocking(False)
-        self._far_end.setblocking(False)
+        self._near_end, self._far_end = os.pipe()
+        os.set_blocking(self._near_end, False)
+        os.set_blocking(self._far_end, False)
         self.descriptor = Descriptor(self._near_end)
         self.descriptor.reading.append(self)
         self.waiter = _Nobody()
@@ -45,12 +39,12 @@ class Inbox(SystemCall[None]):
 
     def bell(self) -> int:
         """The descriptor to write a byte to, to make the poller return."""
-        return self._far_end.fileno()
+        return self._far_end
 
     def ring(self) -> None:
         """Make the poller return."""
         try:
-            self._far_end.send(b"!")
+            os.write(self._far_end, b"!")
         except BlockingIOError:
             pass  # it is full of rings that have not been heard yet
         except OSError:
@@ -58,7 +52,7 @@ class Inbox(SystemCall[None]):
 
     def attempt(self, task: Any) -> Literal[Pending.PENDING]:
         try:
-            while len(self._near_end.recv(4096)) == 4096:
+            while len(os.read(self._near_end, 4096)) == 4096:
                 pass
         except BlockingIOError:
             pass
@@ -67,7 +61,7 @@ class Inbox(SystemCall[None]):
             try:
                 function(*args)
             except Exception:
-                logger.exception("%r, posted to the kernel, failed", function)
+                logger().exception("%r, posted to the kernel, failed", function)
         return PENDING
 
     def retry(self) -> None:
@@ -75,79 +69,30 @@ class Inbox(SystemCall[None]):
         self.attempt(None)
 
     def close(self) -> None:
-        """Give the sockets back; what was submitted and has not begun fails."""
+        """Give the pipe back; what was submitted and has not begun fails."""
         for function, _ in self.posted:
-            submission = getattr(function, "__self__", None)
-            if isinstance(submission, Submission):
-                submission.refuse()
+            refuse = getattr(getattr(function, "__self__", None), "refuse", None)
+            if refuse is not None:  # a `Submission`
+                refuse()
         self.give_back()
 
     def give_back(self) -> None:
-        """Give the sockets back, and forget what was posted."""
+        """Give the pipe back, and forget what was posted."""
         self.posted.clear()
-        self._near_end.close()
-        self._far_end.close()
+        ends, self._near_end, self._far_end = (self._near_end, self._far_end), -1, -1
+        for end in ends:
+            if end >= 0:
+                os.close(end)
 
 
 class _Nobody:
     """The waiter of the inbox, which is never woken."""
 
     task: Any = None
+    kernel: Any = None
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
         raise NotImplementedError
 
     def when_armed(self, function: Callable[[], None]) -> None:
         raise NotImplementedError
-
-
-class Submission:
-    """A routine on its way from another thread, and the future of its outcome."""
-
-    def __init__(self, kernel: Reachable, routine: Routine[Any], place: Place) -> None:
-        self.future: Future[Any] = Future()
-        self._kernel = kernel
-        self._routine = routine
-        self._place = place
-        self._outcome: tuple[Any, BaseException | None] = (
-            None,
-            RuntimeError("the kernel ended before this was done"),
-        )
-
-    def start(self) -> None:
-        """Start the task; in the kernel's thread."""
-        if self.future.cancelled():
-            return
-        name = getattr(self._routine, "__name__", None)
-        task = self._kernel.start(self._relay(), name, False, None, self._place)
-        task.closing = self
-        self.future.add_done_callback(lambda future: self._cancelled(task))
-
-    def _relay(self) -> Generator[Any, Any, None]:
-        try:
-            result = yield self._routine
-        except BaseException as error:
-            self._outcome = None, error
-        else:
-            self._outcome = result, None
-
-    def close(self) -> None:
-        """The task has ended, and so has all that it left behind."""
-        result, error = self._outcome
-        if error is not None:
-            self._fail(error)
-        elif not self.future.done() and self.future.set_running_or_notify_cancel():
-            self.future.set_result(result)
-
-    def refuse(self) -> None:
-        """Let the future fail: the kernel is closed, and the routine has not begun."""
-        self._routine.close()
-        self._fail(RuntimeError("the kernel was closed before this began"))
-
-    def _fail(self, error: BaseException) -> None:
-        if not self.future.done() and self.future.set_running_or_notify_cancel():
-            self.future.set_exception(error)
-
-    def _cancelled(self, task: Task[Any]) -> None:
-        if self.future.cancelled() and not self._kernel.closed:
-            self._kernel.post(task.cancel)

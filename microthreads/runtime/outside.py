@@ -7,16 +7,18 @@ the inbox; everything else is refused.
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from microthreads.kernel import (
     Clock,
     Core,
+    EpollPoller,
     Observer,
     Policy,
+    Poller,
     Routine,
     Task,
     check_routine,
@@ -25,8 +27,12 @@ from microthreads.kernel import (
 from microthreads.kernel.current import this_thread
 from microthreads.runtime import interrupts, reports
 from microthreads.runtime.caught import Caught
-from microthreads.runtime.inbox import Inbox, Submission
-from microthreads.runtime.pollers import make_poller
+from microthreads.runtime.inbox import Inbox
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from microthreads.runtime.snapshots import Snapshot
 
 T = TypeVar("T")
 
@@ -37,6 +43,15 @@ def refuse_nested(outer: Core) -> NoReturn:
         f"a kernel is running in this thread already, and now runs {outer.current}: "
         "yield the routine there, or spawn it, instead of calling run()"
     )
+
+
+def poller_for(choice: Any) -> Poller:
+    """The poller that the kernel is to have: epoll, if nothing else is said."""
+    if choice is None and hasattr(select, "epoll"):
+        return EpollPoller()
+    from microthreads.runtime.pollers import make_poller  # noqa: PLC0415  (see DOC: design/imports)
+
+    return make_poller(choice)
 
 
 class Reachable(Core):
@@ -50,9 +65,7 @@ class Reachable(Core):
         policy: Policy | None,
         observers: Iterable[Observer],
     ) -> None:
-        super().__init__(
-            poller=make_poller(poller), clock=clock, policy=policy, observers=observers
-        )
+        super().__init__(poller=poller_for(poller), clock=clock, policy=policy, observers=observers)
         self.inbox = Inbox()
         self.caught = Caught(self)
         self.poller.watch(self.inbox.descriptor)
@@ -98,6 +111,8 @@ class Reachable(Core):
             RuntimeError: The kernel is closed.
         """
         check_routine(routine, "submit")
+        from microthreads.runtime.submissions import Submission  # noqa: PLC0415  (likewise)
+
         submission = Submission(self, routine, place_of_caller())
         self.post(submission.start)
         return submission.future
@@ -114,9 +129,11 @@ class Reachable(Core):
         """Tell `observer` of each transition from now on."""
         self._observers += (observer,)
 
-    def snapshot(self) -> reports.Snapshot:
+    def snapshot(self) -> Snapshot:
         """All tasks that are not done, what each waits on, and the cycle if there is one."""
-        return reports.take(self.tasks.values())
+        from microthreads.runtime.snapshots import take  # noqa: PLC0415  (see DOC: design/imports)
+
+        return take(self.tasks.values())
 
     def _check_open(self) -> None:
         """Refuse what comes from the wrong thread, or too late."""

@@ -173,8 +173,8 @@ def _quietly() -> Iterator[None]:
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return threading.get_ident() != here
 
-    logger.addFilter(from_elsewhere)
+    logger().addFilter(from_elsewhere)
     try:
         yield
     finally:
-        logger.removeFilter(from_elsewhere)
+        logger().removeFilter(from_elsewhere)

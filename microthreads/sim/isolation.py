@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from microthreads.kernel import SystemCall, running_kernel
-from microthreads.runtime import reports
 from microthreads.runtime.inbox import Inbox
+from microthreads.runtime.snapshots import take
 
 REAL_WORLD = (
     "an explored program runs in a simulated world, which has no sockets and no descriptors: "
@@ -50,7 +50,7 @@ class NoDescriptors:
             return [self._inbox]
         if seconds is None:
             kernel = running_kernel()
-            table = "" if kernel is None else reports.take(kernel.tasks.values())
+            table = "" if kernel is None else take(kernel.tasks.values())
             raise Stopped(f"an execution waits for ever for what is outside its world\n{table}")
         return []
 

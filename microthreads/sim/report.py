@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Self
 
-from microthreads.runtime.reports import short_path
+from microthreads.runtime.snapshots import short_path
 from microthreads.sim.executions import Execution
 from microthreads.sim.recorder import Line, Moment
 
