@@ -64,6 +64,8 @@ nitpick_ignore = [
     ("py:class", "microthreads.kernel.routines.AwaitableGenerator"),
     # concurrent.futures.Future, as Kernel.submit spells it.
     ("py:class", "Future"),
+    # traceback.FrameSummary, as Task.stack spells it.
+    ("py:class", "FrameSummary"),
     # An alias of Any, and typeshed's names for "bytes-like", imported for checkers only.
     ("py:class", "Address"),
     ("py:class", "ReadableBuffer"),

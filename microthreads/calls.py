@@ -24,6 +24,7 @@ from microthreads.kernel import (
     Waiter,
     check_routine,
 )
+from microthreads.kernel.routines import place_of
 
 T = TypeVar("T")
 
@@ -236,8 +237,7 @@ def spawn(
     """
     if type(routine) is not GeneratorType:  # the common case needs no look
         check_routine(routine, "spawn")
-    frame = _getframe(1)
-    return Spawn(routine, name, daemon, (frame.f_code, frame.f_lasti))
+    return Spawn(routine, name, daemon, place_of(_getframe(1)))
 
 
 def join(task: Task[T]) -> SystemCall[T]:

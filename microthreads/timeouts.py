@@ -47,7 +47,12 @@ class _Limited(Scope):
                 timers.add(deadline, self)
 
     def __enter__(self) -> Any:
-        self.deadline = self.enter().kernel.now() + self.seconds
+        kernel = self.enter().kernel
+        self._deadline = deadline = kernel.now() + self.seconds
+        if self.seconds == 0:
+            self.expire()
+        elif deadline < math.inf:
+            kernel.timers.add(deadline, self)
         return self
 
     def __aenter__(self) -> NoReturn:

@@ -1,6 +1,6 @@
 """What an idle connection costs a server: resident memory, of a process of its own.
 
-As `benchmarks.echoing` measures it, with 15,000 connections at once: some that came
+As `the benchmarks` measures it, with 15,000 connections at once: some that came
 before pay for what all share, and each has echoed a byte, so that its task waits in
 its read. The clients are this process, so that each has descriptors for its own end only.
 """

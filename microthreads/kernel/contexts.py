@@ -9,7 +9,6 @@ such a variable of its own: before that there is nothing to keep apart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from sys import modules
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from microthreads.kernel.syscalls import Failure
@@ -22,9 +21,7 @@ T = TypeVar("T")
 
 
 def context_for(parent: Task[Any] | None) -> Any:
-    """The context for a new task, or None if none is needed."""
-    if "_contextvars" not in modules and "_decimal" not in modules:
-        return None
+    """The context for a new task."""
     if parent is not None and parent.context is not None:
         return parent.context.copy()
     from contextvars import copy_context  # noqa: PLC0415  (see above)

@@ -60,7 +60,8 @@ class Scope:
             )
         task.kernel.timers.cancel(self)
         task.scope = self.outer
-        task.kernel.recheck(task)
+        if self.shielding or task.cancelled is not None:  # else it made no difference
+            task.kernel.recheck(task)
 
     def cancel(self, reason: Any = None) -> None:
         """End the block: raise `Cancelled` at the yield it is in, or the next one."""

@@ -64,13 +64,12 @@ class Task(Generic[T]):
     value: Any
     cancelled: Any
     closing: Any
-    context: Any
     step: Any
     reason: Any
 
     __slots__ = (
         "__weakref__", "_parent", "_place", "callers", "cancel_requested", "cancelled", "closing",
-        "context", "daemon", "holding", "id", "joiners", "kernel", "name", "reason", "routine",
+        "daemon", "holding", "id", "joiners", "kernel", "name", "reason", "routine",
         "scope", "step", "value", "waiting_on",
     )  # fmt: skip
 
@@ -95,18 +94,22 @@ class Task(Generic[T]):
         self._place = place
         # What most tasks never have. One chain takes half as long as a line for each.
         self.callers = self.value = self.waiting_on = self.joiners = self.scope = None
-        self.cancelled = self.closing = self.context = self.step = self.holding = None
+        self.cancelled = self.closing = self.step = self.holding = None
         self.reason = None
         self.cancel_requested = False
         if "_contextvars" in modules or "_decimal" in modules:
-            self.context = context_for(parent)
-            self.switch_to(routine)
+            self.step = partial(context_for(parent).run, routine.send)
+
+    @property
+    def context(self) -> Any:
+        """The context that it runs in, or None."""
+        return None if self.step is None else self.step.func.__self__
 
     def switch_to(self, routine: Routine[Any]) -> None:
         """Have `routine` run from the next resume on, in the task's context if it has one."""
         self.routine = routine
-        context = self.context
-        self.step = None if context is None else partial(context.run, routine.send)
+        if self.step is not None:
+            self.step = partial(self.step.func, routine.send)
 
     @property
     def state(self) -> State:

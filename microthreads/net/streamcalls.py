@@ -61,7 +61,10 @@ class Read(Reading):
     verb = "read from"
 
     def __init__(self, stream: Stream, size: int) -> None:
-        super().__init__(stream)
+        self.waiter = None
+        self.descriptor = descriptor = stream.sock.descriptor
+        self.side = descriptor.reading
+        self.stream = stream
         self.size = size
 
     def take(self) -> bytes | Literal[Pending.PENDING]:
@@ -71,6 +74,17 @@ class Read(Reading):
         if stream.buffer is None and not stream.ended and self.size:
             return PENDING
         return stream.take(self.size)
+
+    def perform(self, task: Task[Any]) -> Any:
+        stream, size = self.stream, self.size
+        if stream.buffer is None and size > 0:
+            # Nothing is buffered: what comes is the result, and need not be copied twice.
+            data = stream.sock.receive()
+            if data and len(data) <= size:
+                return data
+            stream.keep(data)
+            return self.take()
+        return super().perform(task)
 
 
 class ReadExactly(Reading):

@@ -237,12 +237,11 @@ class Stream:
         return 0 if self.buffer is None else len(self.buffer)
 
     def fill(self) -> None:
-        """Receive more into the buffer; for the calls.
+        """Receive more into the buffer, or raise `BlockingIOError`; for the calls."""
+        self.keep(self.sock.receive())
 
-        Raises:
-            BlockingIOError: There is nothing yet.
-        """
-        data = self.sock.receive()
+    def keep(self, data: bytes) -> None:
+        """Put what was received into the buffer; ``b""`` is the end. For the calls."""
         if not data:
             self.ended = True
         elif self.buffer is None:

@@ -12,7 +12,6 @@ and Ctrl-C have defined ends.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -178,9 +177,11 @@ class Kernel(Reachable):
         self.ready.clear()
         self.live = 0
         for task in tasks:
-            with contextlib.suppress(Exception):  # all of them are to be forgotten
+            try:
                 if task.waiting_on is not None and not self.forked:
                     task.waiting_on.disarm(task)
+            except Exception:  # noqa: S110
+                pass  # all of them are to be forgotten
             task.waiting_on = None
             reports.abandoned.append((task.routine, task.callers))
             task.routine = None

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -44,16 +43,20 @@ def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], None]) -> None:
     try:
         on_crash(task)
     except Exception:
-        with contextlib.suppress(Exception):  # a log that fails must not stop the kernel
+        try:
             logger().exception("on_crash failed for %s", task)
             log_crash(task)
+        except Exception:  # noqa: S110
+            pass  # a log that fails must not stop the kernel
 
 
 def note_origin(task: Task[Any], error: BaseException) -> None:
     """Add to `error` which task it ended, if it is a kind of error that takes notes."""
-    with contextlib.suppress(Exception):
+    try:
         if len(getattr(error, "__notes__", ())) < MANY_NOTES:
             error.add_note(f"in {task}, spawned at {task.spawned_at}")
+    except Exception:  # noqa: S110
+        pass  # it is of a kind that takes none
 
 
 def close_for(task: Task[Any], closing: Any) -> None:
@@ -61,14 +64,18 @@ def close_for(task: Task[Any], closing: Any) -> None:
     try:
         closing.close()
     except Exception:
-        with contextlib.suppress(Exception):
+        try:
             logger().exception("closing %r with %s failed", closing, task)
+        except Exception:  # noqa: S110
+            pass  # likewise
 
 
 def held_by_nobody(task: Task[Any], lock: Any) -> None:
     """Log that `task` has ended without releasing `lock`."""
-    with contextlib.suppress(Exception):
+    try:
         logger().error("%s, spawned at %s, ended without releasing %s", task, task.spawned_at, lock)
+    except Exception:  # noqa: S110
+        pass  # likewise
 
 
 def log_stragglers(table: Snapshot, grace: float) -> None:
