@@ -108,22 +108,38 @@ def bounded(main, **options):
     return [task.exception() for task in crashes]
 
 
-def failing_with(place, error):
-    """Serve a client by a handler that fails so, and then one that does not."""
-    calls = []
+def failing_with(place, error, *, resets=False):
+    """Serve a client by a handler that fails so, and then one that does not.
+
+    The first client resets its connection, or is still there when the handler fails.
+    """
+    calls, failed = [], Event()
 
     def handler(stream):
         calls.append(stream)
         line = yield stream.readline()
         if len(calls) == 1:
+            with contextlib.suppress(OSError):
+                if resets:
+                    yield stream.read()
+                while resets:  # a Unix socket tells only those who write
+                    yield stream.write(bytes(65536))
+            failed.set()
             raise error
         yield stream.write(line)
 
     server = yield place.served(handler)
     with (yield place.connect()) as stream:
         yield stream.write(b"hello\n")
-        with contextlib.suppress(ssl.SSLEOFError):
-            assert (yield stream.readline()) == b""
+        if resets:
+            while not calls:
+                yield sleep(0.001)
+            yield sleep(0.01)
+            stream.abort()
+            yield failed.wait()
+        else:
+            with contextlib.suppress(ssl.SSLEOFError):
+                assert (yield stream.readline()) == b""
     with (yield place.connect()) as stream:
         yield stream.write(b"hello\n")
         assert (yield stream.readline()) == b"hello\n"
@@ -165,12 +181,18 @@ GONE = [
 @pytest.mark.parametrize("error", GONE, ids=repr)
 def test_that_a_client_is_gone_is_reported_to_nobody_and_told_at_info(place, error, caplog):
     caplog.set_level(logging.DEBUG, "microthreads")
-    assert bounded(failing_with(place, error)) == []
+    assert bounded(failing_with(place, error, resets=True)) == []
     assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
+@pytest.mark.parametrize("error", GONE, ids=repr)
+def test_such_an_error_of_another_connection_is_the_handlers_own(place, error):
+    """The client is there, and waits for what the handler's database, say, does not give."""
+    assert bounded(failing_with(place, error)) == [error]
+
+
 def test_that_a_client_is_gone_is_not_in_the_log_if_nobody_asks_for_it(place, caplog):
-    run(failing_with(place, ConnectionResetError("reset")))
+    run(failing_with(place, ConnectionResetError("reset"), resets=True))
     assert caplog.records == []
 
 

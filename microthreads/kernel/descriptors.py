@@ -59,7 +59,7 @@ class Descriptor:
         ValueError: It is closed.
     """
 
-    __slots__ = ("drains", "exclusive", "fd", "hung_up", "poller", "reading", "writing")
+    __slots__ = ("drains", "exclusive", "failed", "fd", "hung_up", "poller", "reading", "writing")
 
     def __init__(self, file: Any, *, exclusive: bool = False) -> None:
         self.fd = _number_of(file)
@@ -68,7 +68,7 @@ class Descriptor:
         self.poller: Poller | None = None
         self.reading = Side()
         self.writing = Side()
-        self.hung_up = False
+        self.hung_up = self.failed = False
 
     def readable(self) -> SystemCall[None]:
         """A system call that waits until reading would not block."""
@@ -144,6 +144,9 @@ class DescriptorCall(SystemCall[Any]):
                 return self.perform(task)
             except BlockingIOError:
                 side.ready = False
+            except OSError:
+                self.descriptor.failed = True
+                raise
         return PENDING
 
     def arm(self, waiter: Waiter) -> None:

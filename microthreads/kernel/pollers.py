@@ -105,7 +105,7 @@ class EpollPoller:
     def __init__(self) -> None:
         self.armed = 0
         self._epoll = select.epoll()
-        self._watched: dict[int, Descriptor] = {}
+        self.watched: dict[int, Descriptor] = {}
 
     def watch(self, descriptor: Descriptor) -> None:
         if descriptor.poller is self:
@@ -113,15 +113,15 @@ class EpollPoller:
         try:
             self._epoll.register(descriptor.fd, EVENTS)
         except FileExistsError:  # the same open file through a second Descriptor
-            refuse_alias(self._watched.get(descriptor.fd), descriptor)
+            refuse_alias(self.watched.get(descriptor.fd), descriptor)
             self._epoll.modify(descriptor.fd, EVENTS)
         except PermissionError:
             raise unwatchable(descriptor.fd, self.name) from None
-        adopt(descriptor, self, self._watched)
+        adopt(descriptor, self, self.watched)
 
     def forget(self, descriptor: Descriptor) -> None:
-        if self._watched.get(descriptor.fd) is descriptor:
-            del self._watched[descriptor.fd]
+        if self.watched.get(descriptor.fd) is descriptor:
+            del self.watched[descriptor.fd]
             try:
                 self._epoll.unregister(descriptor.fd)
             except (OSError, ValueError):
@@ -130,7 +130,7 @@ class EpollPoller:
 
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
         calls: list[SystemCall[Any]] = []
-        watched = self._watched
+        watched = self.watched
         timeout = FOR_EVER if seconds is None else min(seconds, LONGEST)
         for fd, events in self._epoll.poll(timeout, EVENTS_AT_ONCE):
             descriptor = watched.get(fd)
@@ -150,7 +150,7 @@ class EpollPoller:
 
     def close(self) -> None:
         self._epoll.close()
-        self._watched.clear()
+        self.watched.clear()
 
     def fileno(self) -> int:
         return self._epoll.fileno()

@@ -16,7 +16,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator
-from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+from errno import (
+    EHOSTDOWN,
+    EHOSTUNREACH,
+    EMFILE,
+    ENETDOWN,
+    ENETUNREACH,
+    ENFILE,
+    ENOBUFS,
+    ENOMEM,
+    ENOPROTOOPT,
+    EPROTO,
+    ETIMEDOUT,
+)
 from types import coroutine
 from typing import Any
 
@@ -41,6 +53,10 @@ logger = logging.getLogger("microthreads")
 AT_ONCE = 64  # how many are accepted in one turn
 
 EXHAUSTED = frozenset({EMFILE, ENFILE, ENOBUFS, ENOMEM})
+# What has gone wrong with one connection, by the manual's accept(2).
+PASSING = frozenset(
+    {EHOSTDOWN, EHOSTUNREACH, ENETDOWN, ENETUNREACH, ENOPROTOOPT, EPROTO, ETIMEDOUT}
+)
 PAUSE = 0.1  # seconds between two looks whether descriptors are free again
 EPISODE = 2 * PAUSE  # without want of descriptors, after which it is over
 
@@ -81,6 +97,8 @@ def accept_each(
         except ConnectionError:
             pass  # the client was gone before it was accepted
         except OSError as error:
+            if error.errno in PASSING:
+                continue
             if error.errno not in EXHAUSTED:
                 raise
             if now() >= quiet_until:

@@ -33,11 +33,16 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
 
 
 def listen_on_all(
-    hosts: str | Sequence[str] | None, port: int, backlog: int, reuse_port: bool
+    hosts: str | Sequence[str] | None,
+    port: int,
+    backlog: int,
+    reuse_port: bool,
+    more_follow: bool = False,
 ) -> list[Socket]:
     """A listening socket for each address of `hosts`, all on the same port.
 
     Where all addresses are meant, a family that this machine has not is left out.
+    If more follow, `listen_too` can make sockets that listen beside these.
     """
     listeners: list[Socket] = []
     try:
@@ -45,7 +50,9 @@ def listen_on_all(
             for family, _, _, _, address in addresses_of(host, port, "serve"):
                 chosen = listeners[0].getsockname()[1] if listeners else port
                 try:
-                    found = listening(family, (address[0], chosen), backlog, reuse_port)
+                    found = listening(
+                        family, (address[0], chosen), backlog, reuse_port, more_follow
+                    )
                 except OSError as error:
                     if host or error.errno not in (EAFNOSUPPORT, EADDRNOTAVAIL):
                         raise
@@ -78,8 +85,13 @@ def addresses_of(host: str | None, port: int, verb: str) -> Found:
     return found
 
 
-def listening(family: int, address: Address, backlog: int, reuse_port: bool) -> Socket:
-    """A socket that listens at `address`."""
+def listening(
+    family: int, address: Address, backlog: int, reuse_port: bool, more_follow: bool = False
+) -> Socket:
+    """A socket that listens at `address`.
+
+    If more follow, the port is shared from now on, but must have been free before.
+    """
     sock = network().socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -89,6 +101,8 @@ def listening(family: int, address: Address, backlog: int, reuse_port: bool) -> 
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
+        if more_follow and family != getattr(socket, "AF_UNIX", None):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.listen(backlog)
     except OSError as error:
         sock.close()

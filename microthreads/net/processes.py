@@ -9,10 +9,12 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from weakref import WeakSet
 
 from microthreads.errors import ClosedError
 from microthreads.kernel import Descriptor, any_spelling, now
 from microthreads.net.sockets import Socket
+from microthreads.select import select
 from microthreads.sync import Event
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # in the moment of the fork
@@ -29,6 +31,7 @@ class Worker:
     def __init__(self, pid: int, link: Socket) -> None:
         self.pid = pid
         self.link = link
+        links.add(link)
         self.life = Descriptor(os.pidfd_open(pid))  # readable when the process has ended
         self.began = now()
         self.accepts = Event()
@@ -36,11 +39,15 @@ class Worker:
 
     @any_spelling
     async def hear(self) -> bytes:
-        """Wait for a word of the worker; nothing if there will be none any more."""
+        """Wait for a word of the worker; nothing if there will be none any more.
+
+        That its end of the link is closed does not tell: a child of its own may have a copy.
+        """
         try:
-            return await self.link.recv()
+            which, word = await select(self.link.recv(), self.life.readable())
         except (ConnectionError, ClosedError):
             return b""
+        return word if which == 0 else b""
 
     @any_spelling
     async def ended(self) -> str:
@@ -55,8 +62,7 @@ class Worker:
             _, status = os.waitpid(self.pid, 0)
         except ChildProcessError:
             return "ended"  # SIGCHLD is ignored, or somebody else has seen to it
-        code = os.waitstatus_to_exitcode(status)
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return described(os.waitstatus_to_exitcode(status))
 
     def finish(self) -> None:
         """Have it finish: it reads the end of its link. A plain call."""
@@ -72,6 +78,31 @@ class Worker:
         return f"worker {self.pid}"
 
 
+def described(code: int) -> str:
+    """How a process ended, by its exit code: that of a signal is negative."""
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"  # a real-time signal
+
+
+links: WeakSet[Socket] = WeakSet()
+"""This process's ends of all links. A forked child must not hold one: while it lives, no
+worker would see that this process has ended."""
+
+
+def close_links() -> None:
+    """In a forked child: let go of the links."""
+    for link in links:
+        link.sock.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=close_links)
+
+
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Let no signal come in this block: it would be unclear to which of two processes."""
@@ -80,6 +111,21 @@ def blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_go(descriptors: set[int]) -> None:
+    """In a forked child: let go of what the parent's kernel waits for, which is not this one's.
+
+    Sockets that a child holds as well are not closed when the parent closes them: their
+    clients would see no end. The numbers stay taken, by nothing: objects that own them may
+    still come to close them.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in descriptors - {nothing}:
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            os.dup2(nothing, number, inheritable=False)
+    os.close(nothing)
 
 
 def say(link: Socket) -> None:

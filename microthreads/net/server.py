@@ -127,7 +127,9 @@ class Server:
         except (OSError, TimeoutError) as error:
             logger.info("no TLS with %s: %s", stream, error)
             return
-        await called(self.terms.handler(stream))
+        routine = self.terms.handler(stream)
+        check_routine(routine, "serve")
+        await called(routine)
 
     def left(self, task: Task[Any] | None) -> None:
         """A client has gone."""
@@ -181,8 +183,9 @@ class Visit(Join[Any]):
         if not isinstance(value, Failure):
             return
         error = value.error
+        gone = has_gone(self._stream, error)
         self._stream.plain.close()
-        if is_gone(error):
+        if gone:
             logger.info("%s: the client went away: %r", self.target, error)
         else:
             kernel: Any = self.target.kernel
@@ -205,14 +208,22 @@ def alone() -> Iterator[None]:
         raise failures.exceptions[0] from None
 
 
-def is_gone(error: BaseException) -> bool:
-    """Whether `error` says, and only says, that the peer is not there any more."""
+def has_gone(stream: Stream, error: BaseException) -> bool:
+    """Whether `error` says, and only says, that the peer of `stream` is not there any more.
+
+    A handler can have other connections, and their failures are its own: so it counts
+    only if an operation on this one has failed, or this one has ended.
+    """
     if isinstance(error, BaseExceptionGroup):
-        return all(is_gone(each) for each in error.exceptions)
-    if isinstance(error, ConnectionError | IncompleteReadError):
-        return True
+        return all(has_gone(stream, each) for each in error.exceptions)
+    failed = stream.sock.descriptor.failed
+    if isinstance(error, IncompleteReadError):
+        return failed or stream.ended
     # OpenSSL's errors are OSErrors: at this point, all that the peer sent wrongly.
-    return isinstance(error, OSError) and (error.errno in LOST or type(error).__module__ == "ssl")
+    lost = isinstance(error, ConnectionError) or (
+        isinstance(error, OSError) and (error.errno in LOST or type(error).__module__ == "ssl")
+    )
+    return lost and failed
 
 
 @coroutine

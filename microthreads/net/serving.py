@@ -71,10 +71,9 @@ def serve(
     """
     terms = terms_of("serve", handler, ssl, max_connections, grace, stopping, place_of_caller())
     check_workers(workers, "serve")
-    shared = reuse_port or workers > 1
 
     def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
-        first = entered(serving, listen_on_all(host, port, backlog, shared))
+        first = entered(serving, listen_on_all(host, port, backlog, reuse_port, workers > 1))
         others = range(workers - 1)
         return [first, *(entered(serving, listen_too(first, backlog)) for _ in others)]
 

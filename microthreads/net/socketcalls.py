@@ -111,6 +111,9 @@ class Recv(_SocketCall):
         except BlockingIOError:
             side.ready = False
             return PENDING
+        except OSError:
+            descriptor.failed = True
+            raise
         if len(data) < size and descriptor.drains and not self.flags:
             side.ready = descriptor.hung_up  # there is no more: the next call can park at once
         return data
@@ -250,6 +253,9 @@ class SendAll(_Writing):
         except BlockingIOError:
             self.bytes_sent = 0
             sent = -1
+        except OSError:
+            self.descriptor.failed = True
+            raise
         if sent == len(data):
             return None
         side.ready = False  # there was room for a part at most: none is left

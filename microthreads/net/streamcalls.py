@@ -178,7 +178,11 @@ class End(SystemCall[None]):
         writer = self.sock.descriptor.writing.first
         if writer is not None:
             raise BusyError(f"cannot end {self.sock}: {writer.task} is still waiting to write")
-        self.sock.sock.shutdown(socket.SHUT_WR)
+        try:
+            self.sock.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.sock.descriptor.failed = True
+            raise
 
     def describe(self) -> Wait:
         return Wait("end", self.sock)

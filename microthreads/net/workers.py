@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from microthreads.calls import join, sleep
 from microthreads.groups import TaskGroup, gather
 from microthreads.kernel import any_spelling, now, running_kernel
-from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, say
+from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, let_go, say
 from microthreads.net.server import LAST_SECONDS, Ready, Server, Terms, alone
 from microthreads.net.sockets import Socket
 from microthreads.net.systemd import sd_notify
@@ -76,6 +76,8 @@ class Workers:
         self._terms = terms
         self._slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
         self._alive: list[Worker] = []
+        self._seconds = terms.grace + LAST_SECONDS + FORCE  # that a worker may take to finish
+        self._hup = Event()  # set when the workers are to be replaced
         self._group = TaskGroup()
         self._kernel: Any = running_kernel()
 
@@ -88,6 +90,7 @@ class Workers:
                     for slot in self._slots:
                         await self._begin(slot)
                     await group.spawn(self._tell(ready), name="wait until all workers accept")
+                    await group.spawn(self._hear_hups(), name="wait for SIGHUP")
                     await group.spawn(self._replace_all(), name="replace the workers at SIGHUP")
                     await wait_signal(signal.SIGTERM)
                     group.cancel("SIGTERM")
@@ -117,7 +120,8 @@ class Workers:
             worker.accepts.set()
             slot.served.set()
             if await worker.hear():
-                await self._begin_another(slot, worker, "was told to finish", 0.0)
+                await self._group.spawn(self._see_off(worker), name=f"see {worker} off")
+                await self._begin_another(slot, worker, "was told to finish", FIRST_PAUSE)
         how = await worker.ended()
         self._alive.remove(worker)
         if slot.worker is worker:
@@ -136,9 +140,17 @@ class Workers:
                     how, pause = f"could not be replaced: {error}", slot.next_pause(0.0)
 
     @any_spelling
-    async def _replace_all(self) -> None:
+    async def _hear_hups(self) -> None:
+        """Note each SIGHUP, also while workers are being replaced because of one."""
         while True:
             await wait_signal(signal.SIGHUP)
+            self._hup.set()
+
+    @any_spelling
+    async def _replace_all(self) -> None:
+        while True:
+            await self._hup.wait()
+            self._hup.clear()
             sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             for slot in self._slots:
                 if not await self._replace(slot):
@@ -163,40 +175,51 @@ class Workers:
         if old is not None:
             logger.info("%s takes the place of %s", new, old)
             old.finish()
-            await old.gone.wait()
+            await self._see_off(old)
         return True
+
+    @any_spelling
+    async def _see_off(self, worker: Worker) -> None:
+        """Wait until a worker that is to finish has ended; kill it if it does not."""
+        with move_on_after(self._seconds):
+            await worker.gone.wait()
+        if not worker.gone.is_set():
+            self._kill(worker)
+            await worker.gone.wait()
 
     async def _finish(self) -> None:
         """Have all workers finish; kill those that do not."""
         for worker in self._alive:
             worker.finish()
-        seconds = self._terms.grace + LAST_SECONDS + FORCE
-        with shield(seconds + FORCE):
-            with move_on_after(seconds):
-                await self._all_ended()
-            for worker in self._alive:
-                logger.error("%s is killed: %s s ago it was to finish", worker, seconds)
-                worker.kill()
-            await self._all_ended()
-
-    async def _all_ended(self) -> None:
-        await gather(*(self._seen_off(worker) for worker in list(self._alive)))
+        with shield(self._seconds + 2 * FORCE):
+            await gather(*(self._end(worker) for worker in list(self._alive)))
 
     @any_spelling
-    async def _seen_off(self, worker: Worker) -> None:
-        await worker.ended()
+    async def _end(self, worker: Worker) -> None:
+        with move_on_after(self._seconds) as limit:
+            await worker.ended()
+        if limit.expired:
+            self._kill(worker)
+            await worker.ended()
         self._alive.remove(worker)
+
+    def _kill(self, worker: Worker) -> None:
+        logger.error("%s is killed: %s s ago it was to finish", worker, self._seconds)
+        worker.kill()
 
     # The fork, and what happens in the child
 
     def _fork(self, slot: Slot) -> Worker:
         """A new process that serves at `slot`. A plain call."""
         near, far = socket.socketpair()
+        foreign = set(getattr(self._kernel.poller, "watched", ()))
+        foreign -= {self._kernel.inbox.descriptor.fd, *(each.fileno() for each in slot.listeners)}
         with near, far, blocked():
             flush()
             pid = os.fork()
             if pid == 0:
-                self._be_worker(slot, near, far)
+                near.close()
+                self._be_worker(slot, far, foreign)
             try:
                 worker = Worker(pid, Socket(near.dup()))
             except BaseException:
@@ -206,12 +229,13 @@ class Workers:
         self._alive.append(worker)
         return worker
 
-    def _be_worker(self, slot: Slot, near: socket.socket, link: socket.socket) -> NoReturn:
+    def _be_worker(self, slot: Slot, link: socket.socket, foreign: set[int]) -> NoReturn:
         """Be a worker, for the rest of this process's life."""
         code = 1
         try:
-            near.close()
+            let_go(foreign)
             self._let_go_of_the_others(slot)
+            os.register_at_fork(after_in_child=link.close)  # a child of this one must not hold it
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what to do, the link will tell
             with Kernel(on_crash=self._kernel.on_crash, grace=self._kernel.grace) as kernel:
@@ -228,10 +252,7 @@ class Workers:
             os._exit(code)
 
     def _let_go_of_the_others(self, slot: Slot) -> None:
-        """Close this process's copies of what belongs to other workers, or to look after them."""
-        for worker in self._alive:
-            worker.link.sock.close()
-            os.close(worker.life.fileno())
+        """Close this process's copies of the listeners of other workers."""
         for other in self._slots:
             for listener in other.listeners:
                 if listener not in slot.listeners:
@@ -245,7 +266,7 @@ class Workers:
             async with TaskGroup() as group:
                 serve = server.run(serving, slot.listeners, lambda _: say(link))
                 task = await group.spawn(serve, name="serve")
-                which, _ = await select(join(task), wait_signal(signal.SIGTERM), link.recv())
+                which, _ = await select(join(task), wait_signal(signal.SIGTERM), link.readable())
                 if which == 1:  # not from the process that looks after it, so that is told
                     say(link)
                 task.cancel("the worker is to finish")

@@ -7,6 +7,7 @@ wait stand in a set of ours, which they leave when they are given up.
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from typing import Any, Literal, TypeVar
@@ -80,3 +81,14 @@ def done(future: Future[Any]) -> None:
             kernel.post(call.retry)
         except RuntimeError:
             pass  # that kernel has ended meanwhile
+
+
+def renew() -> None:
+    """In a forked child: the waits are the parent's, and another thread may have the lock."""
+    global lock  # noqa: PLW0603
+    lock = threading.Lock()
+    waiting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=renew)

@@ -53,7 +53,10 @@ class Caught:
     def _came(self, number: int, frame: FrameType | None) -> None:
         """The handler. An impatient second Ctrl-C is nothing that should wait."""
         before = self._before.get(number)
-        if number == signal.SIGINT and number in self.pending and callable(before):
+        if self._kernel.closed:
+            self.give_back()  # it was closed where signals cannot be given back
+            signal.raise_signal(number)
+        elif number == signal.SIGINT and number in self.pending and callable(before):
             before(number, frame)
         else:
             self._kernel.inbox.post(self._deliver, (number,))
@@ -69,11 +72,13 @@ class Caught:
 
     def give_back(self) -> None:
         """Have the signals do what they did before."""
-        for number, before in self._before.items():
-            if signal.getsignal(number) == self._came:
-                try:
+        for number, before in list(self._before.items()):
+            try:
+                if signal.getsignal(number) == self._came:
                     signal.signal(number, before)
-                except (TypeError, ValueError):
-                    pass  # it was not set from Python; or this is not the main thread
-        self._before.clear()
+            except TypeError:  # what it did before was not set from Python, and is lost
+                signal.signal(number, signal.SIG_DFL)
+            except ValueError:
+                continue  # this is not the main thread: when it comes, it is given back
+            del self._before[number]
         self.pending.clear()

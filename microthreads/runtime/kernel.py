@@ -216,7 +216,10 @@ class Kernel(Reachable):
         if isinstance(error, SystemExit):
             self._exit_asked(error)
         elif not (isinstance(error, Cancelled) and error.scope is task) and not self.forked:
-            reports.crashed(task, self.on_crash)
+            try:
+                reports.crashed(task, self.on_crash)
+            except (SystemExit, KeyboardInterrupt) as exit_asked:
+                self._exit_asked(exit_asked)
 
     def _exit_asked(self, error: BaseException) -> None:
         """A task ended by `sys.exit()`, or by what a signal handler raised: so does the run."""

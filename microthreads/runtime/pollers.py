@@ -38,7 +38,7 @@ class SelectorPoller:
         self._selector = selector
         self.name = type(selector).__name__
         self._limit = FD_SETSIZE if self.name == "SelectSelector" else None
-        self._watched: dict[int, Descriptor] = {}
+        self.watched: dict[int, Descriptor] = {}
         self._interest: dict[int, int] = {}
         self._files: dict[int, tuple[int, int]] = {}  # which file a number stood for
 
@@ -47,7 +47,7 @@ class SelectorPoller:
         if descriptor.poller is not self:
             file = os.fstat(fd)
             if self._files.get(fd) == (file.st_dev, file.st_ino):
-                refuse_alias(self._watched.get(fd), descriptor)
+                refuse_alias(self.watched.get(fd), descriptor)
             if self._limit is not None and fd >= self._limit:
                 raise ValueError(
                     f"select() cannot watch descriptor {fd}: it is built for numbers below "
@@ -55,7 +55,7 @@ class SelectorPoller:
                 )
             self._drop(fd)
             self._change(fd, _wanted(descriptor), descriptor)
-            adopt(descriptor, self, self._watched)
+            adopt(descriptor, self, self.watched)
             self._files[fd] = file.st_dev, file.st_ino
         else:
             self._change(fd, self._interest.get(fd, 0) | _wanted(descriptor), descriptor)
@@ -84,8 +84,8 @@ class SelectorPoller:
                 pass  # its file was closed first
 
     def forget(self, descriptor: Descriptor) -> None:
-        if self._watched.get(descriptor.fd) is descriptor:
-            del self._watched[descriptor.fd]
+        if self.watched.get(descriptor.fd) is descriptor:
+            del self.watched[descriptor.fd]
             self._files.pop(descriptor.fd, None)
             self._drop(descriptor.fd)
         descriptor.poller = None
@@ -116,7 +116,7 @@ class SelectorPoller:
     def _weed_out(self) -> list[SystemCall[Any]] | None:
         """Files were closed behind our back: let their calls see that. None if none was."""
         calls: list[SystemCall[Any]] = []
-        closed = [each for each in self._watched.values() if not is_open(each.fd)]
+        closed = [each for each in self.watched.values() if not is_open(each.fd)]
         for descriptor in closed:
             self.forget(descriptor)
             report(descriptor.reading, calls)
@@ -125,7 +125,7 @@ class SelectorPoller:
 
     def close(self) -> None:
         self._selector.close()
-        self._watched.clear()
+        self.watched.clear()
         self._interest.clear()
 
     def fileno(self) -> int:
