@@ -133,7 +133,7 @@ def listing(workloads: Sequence[Workload]) -> str:
 
 def measure(options: argparse.Namespace, workloads: list[Workload], wanted: list[str]) -> Results:
     """Run them, and show each row as it comes; Ctrl-C ends it with what there is."""
-    command = shlex.join(["python3", "-m", "benchmarks", *options.words])
+    command = shlex.join(["python3", "-m", "benchmarks", *measuring(options.words)])
     packages = [name for names in PACKAGES.values() for name in names]
     results = Results(machine.about(command, packages) | {"rounds": options.rounds})
     print(f"{report.setting(results)}\n", flush=True)
@@ -177,6 +177,17 @@ def write(results: Results, options: argparse.Namespace) -> None:
         written.append(options.readme)
     for path in written:
         print(f"wrote {path}")
+
+
+def measuring(words: list[str]) -> list[str]:
+    """The words of a command line that say what is measured, not where it is written."""
+    left, kept = iter(words), []
+    for word in left:
+        if word in ("--json", "--markdown", "--plots"):
+            next(left, None)
+        elif not word.startswith(("--json=", "--markdown=", "--plots=", "--readme")):
+            kept.append(word)
+    return kept
 
 
 def main(words: Sequence[str] | None = None) -> int:

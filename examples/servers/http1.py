@@ -15,7 +15,10 @@ import logging
 from email.utils import formatdate
 from typing import Any
 
-import h11
+try:
+    import h11
+except ModuleNotFoundError:
+    raise SystemExit("this server needs h11 (and chat wsproto): pip install h11 wsproto") from None
 
 from examples.servers.limits import Limits
 from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase
