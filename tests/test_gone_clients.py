@@ -196,6 +196,43 @@ def test_that_a_client_is_gone_is_not_in_the_log_if_nobody_asks_for_it(place, ca
     assert caplog.records == []
 
 
+def test_a_client_that_a_handler_has_given_up_is_no_failure(place):
+    def handler(stream):
+        yield stream.readline()
+        stream.abort()
+        raise ConnectionResetError("it takes no data")
+
+    def main():
+        server = yield place.served(handler)
+        with (yield place.connect()) as stream:
+            yield stream.write(b"hello\n")
+            with contextlib.suppress(OSError):
+                yield stream.read()
+        yield stopped(server)
+
+    assert bounded(main()) == []
+
+
+def test_a_client_that_is_gone_before_its_handler_asks_for_its_address_is_no_failure():
+    place, began = Place(None), Event()
+
+    def handler(stream):
+        yield began.wait()
+        with contextlib.suppress(OSError):
+            yield stream.read()
+        return stream.peername
+
+    def main():
+        server = yield place.served(handler)
+        (yield place.connect()).abort()
+        yield sleep(0.01)
+        began.set()
+        yield sleep(0.01)
+        yield stopped(server)
+
+    assert bounded(main()) == []
+
+
 def test_a_client_that_hangs_up_in_the_middle_is_no_failure(place, caplog):
     ended = []
 

@@ -151,7 +151,11 @@ class Socket:
 
     def getpeername(self) -> Address:
         """The address of its peer."""
-        return self.sock.getpeername()
+        try:
+            return self.sock.getpeername()
+        except OSError:
+            self.descriptor.failed = True  # it is not connected any more
+            raise
 
     def __enter__(self) -> Self:
         return self

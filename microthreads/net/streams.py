@@ -203,6 +203,7 @@ class Stream:
     def abort(self) -> None:
         """Close it without more ado: the peer sees a reset. A plain call."""
         if not self.closed:
+            self.sock.descriptor.failed = True  # or is taken to have: it is given up
             try:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             except OSError:
