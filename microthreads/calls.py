@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from sys import _getframe
 from types import GeneratorType
 from typing import Any, Literal, TypeVar
 
@@ -23,8 +22,8 @@ from microthreads.kernel import (
     Wait,
     Waiter,
     check_routine,
+    place_of_caller,
 )
-from microthreads.kernel.routines import place_of
 
 T = TypeVar("T")
 
@@ -180,8 +179,7 @@ class Within(SystemCall[Any]):
 
     def describe(self) -> Wait:
         wait = self.call.describe()
-        wait.deadline = self.deadline
-        return wait
+        return Wait(wait.kind, wait.on, wait.owner, self.deadline)
 
 
 def sleep(seconds: float) -> SystemCall[None]:
@@ -237,7 +235,7 @@ def spawn(
     """
     if type(routine) is not GeneratorType:  # the common case needs no look
         check_routine(routine, "spawn")
-    return Spawn(routine, name, daemon, place_of(_getframe(1)))
+    return Spawn(routine, name, daemon, place_of_caller())
 
 
 def join(task: Task[T]) -> SystemCall[T]:

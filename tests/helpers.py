@@ -151,6 +151,68 @@ def program(text: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return python("-c", textwrap.dedent(text), **options)
 
 
+OUT_OF_DESCRIPTORS = """
+import logging, os, resource, socket
+from contextlib import ExitStack
+from microthreads import accept_loop, listen, run, serve, sleep, spawn
+
+records = []
+handler = logging.Handler()
+handler.emit = records.append
+logging.getLogger("microthreads").addHandler(handler)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+opened = ExitStack()
+
+
+def greet(send):
+    yield send(b"hello")
+
+
+def bound(found):
+    listener = opened.enter_context(listen("127.0.0.1", 0))
+    found.append(listener.getsockname())
+    return listener
+
+
+def main():
+    found = []
+    server = yield spawn({routine})
+    yield sleep(0.01)
+    client = socket.socket()
+    held = []
+    try:
+        while True:
+            held.append(os.dup(0))
+    except OSError:
+        pass
+    client.connect(found[0])
+    yield sleep(0.25)
+    for number in held:
+        os.close(number)
+    yield sleep(0.15)
+    client.settimeout(5)
+    print(client.recv(100).decode(), len(records))
+    server.cancel()
+    client.close()
+
+
+with opened:
+    run(main())
+"""
+
+
+def out_of_descriptors(routine: str) -> subprocess.CompletedProcess[str]:
+    """Run a server out of descriptors, and give them back; a client comes meanwhile.
+
+    Args:
+        routine: What serves, by `greet`, and puts its address into `found`.
+
+    Returns:
+        The process: it prints the greeting, and how often the library has logged something.
+    """
+    return program(OUT_OF_DESCRIPTORS.replace("{routine}", routine))
+
+
 # ---- costs
 
 

@@ -11,6 +11,7 @@ import pytest
 from helpers import (
     ProcessorTime,
     assert_ten_times_as_many_cost_about_ten_times_as_much,
+    out_of_descriptors,
     program,
     raw_pair,
     receiving,
@@ -494,50 +495,10 @@ def accepting(listener):
     return (yield listener.accept())
 
 
-OUT_OF_DESCRIPTORS = """
-import logging, os, resource, socket
-from microthreads import accept_loop, listen, run, sleep, spawn
-
-records = []
-handler = logging.Handler()
-handler.emit = records.append
-logging.getLogger("microthreads").addHandler(handler)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-
-
-def greet(connection):
-    yield connection.sendall(b"hello")
-
-
-def main():
-    listener = listen("127.0.0.1", 0)
-    server = yield spawn(accept_loop(listener, greet))
-    client = socket.socket()
-    held = []
-    try:
-        while True:
-            held.append(os.dup(0))
-    except OSError:
-        pass
-    client.connect(listener.getsockname())
-    yield sleep(0.25)
-    for number in held:
-        os.close(number)
-    yield sleep(0.15)
-    client.settimeout(1)
-    print(client.recv(100).decode(), len(records))
-    server.cancel()
-    client.close()
-    listener.close()
-
-
-run(main())
-"""
-
-
 def test_a_server_survives_running_out_of_descriptors_and_logs_it_once():
     """curio and asyncio, defect 8: the one ends, the other logs 240 records."""
-    assert printed_by(OUT_OF_DESCRIPTORS) == "hello 1\n"
+    done = out_of_descriptors("accept_loop(bound(found), lambda sock: greet(sock.sendall))")
+    assert (done.stdout, done.stderr) == ("hello 1\n", "")
 
 
 def test_finally_blocks_run_when_the_program_ends(vrun):

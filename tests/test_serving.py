@@ -14,7 +14,7 @@ import stat
 import struct
 
 import pytest
-from helpers import program, vrun
+from helpers import out_of_descriptors, vrun
 
 from microthreads import (
     Cancelled,
@@ -855,51 +855,14 @@ def test_a_stream_kept_longer_than_its_task_is_closed(place):
 
 # ---- running out of descriptors
 
-OUT_OF_DESCRIPTORS = """
-import logging, os, resource, socket
-from microthreads import run, serve, serve_unix, sleep, spawn
-
-records = []
-handler = logging.Handler()
-handler.emit = records.append
-logging.getLogger("microthreads").addHandler(handler)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-
-
-def greet(stream):
-    yield stream.write(b"hello")
-
-
-def main():
-    found = []
-    server = yield spawn(serve(greet, "127.0.0.1", 0, grace=0.0, ready=found.extend{options}))
-    yield sleep(0.01)
-    client = socket.socket()
-    held = []
-    try:
-        while True:
-            held.append(os.dup(0))
-    except OSError:
-        pass
-    client.connect(found[0])
-    yield sleep(0.25)
-    for number in held:
-        os.close(number)
-    yield sleep(0.15)
-    client.settimeout(5)
-    print(client.recv(100).decode(), len(records))
-    server.cancel()
-    client.close()
-
-
-run(main())
-"""
-
 
 @pytest.mark.parametrize("options", ["", ", max_connections=2"])
 def test_a_server_survives_running_out_of_descriptors_and_logs_it_once(options):
-    out = program(OUT_OF_DESCRIPTORS.replace("{options}", options))
-    assert (out.stdout, out.stderr) == ("hello 1\n", "")
+    handler = "lambda stream: greet(stream.write)"
+    done = out_of_descriptors(
+        f"serve({handler}, '127.0.0.1', 0, grace=0.0, ready=found.extend{options})"
+    )
+    assert (done.stdout, done.stderr) == ("hello 1\n", "")
 
 
 # ---- the paths of Unix sockets

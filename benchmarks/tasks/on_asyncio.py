@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
-from benchmarks.tasks import clock
+from benchmarks.tasks import clock, nested
 from benchmarks.tasks.clock import WARM, Watch, scaled
 
 run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
@@ -76,35 +77,14 @@ def spawn_many(count: int, watch: Watch) -> int:
     return count
 
 
-async def deep(depth: int, count: int) -> None:
-    if depth:
-        await deep(depth - 1, count)
-    else:
-        for _ in range(count):
-            await asyncio.sleep(0)
-
-
 def resume(depth: int, watch: Watch) -> int:
-    rounds = clock.rounds(clock.BUSY, clock.resumes(depth))
-    return crowd(clock.BUSY, watch, rounds, lambda count: deep(depth, count))
-
-
-async def nest(depth: int) -> None:
-    if depth > 1:
-        await nest(depth - 1)
+    pause = partial(asyncio.sleep, 0)
+    turns = partial(nested.deep_await, depth, pause=pause)
+    return nested.resume(depth, lambda tasks, rounds: crowd(tasks, watch, rounds, turns))
 
 
 def call(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    async def main() -> None:
-        watch.begin()
-        for _ in range(repeats):
-            await nest(depth)
-        watch.end()
-
-    run(main())
-    return repeats * depth
+    return nested.call(depth, lambda *work: run(nested.calls_await(*work, watch)))
 
 
 def hop(capacity: int, watch: Watch) -> int:

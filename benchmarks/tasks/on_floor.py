@@ -12,7 +12,7 @@ from collections.abc import Generator
 from heapq import heappop, heappush
 from typing import Any
 
-from benchmarks.tasks import clock
+from benchmarks.tasks import clock, nested
 from benchmarks.tasks.clock import Watch, scaled
 
 Routine = Generator[Any, Any, Any]
@@ -93,17 +93,12 @@ def resume(depth: int, watch: Watch) -> int:
     return turns([deep(depth) for _ in range(clock.BUSY)], watch, rounds)
 
 
-def nest(depth: int) -> Routine:
-    if depth > 1:
-        yield from nest(depth - 1)
-
-
 def call(depth: int, watch: Watch) -> int:
     repeats = clock.calls(depth)
 
     def main() -> Routine:
         for _ in range(repeats):
-            yield from nest(depth)
+            yield from nested.nest(depth)
 
     finish(main())
     return repeats * depth

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
-from benchmarks.tasks import clock
+from benchmarks.tasks import clock, nested
 from benchmarks.tasks.clock import WARM, Watch, scaled
 from microthreads import Channel, Event, Lock, TaskGroup, run, select, sleep, spawn, timeout
 
@@ -90,14 +91,6 @@ def spawn_many(count: int, watch: Watch) -> int:
     return count
 
 
-def deep(depth: int, count: int) -> Routine:
-    if depth:
-        yield from deep(depth - 1, count)
-    else:
-        for _ in range(count):
-            yield
-
-
 def deep_trampoline(depth: int, count: int) -> Routine:
     if depth:
         yield deep_trampoline(depth - 1, count)
@@ -106,17 +99,9 @@ def deep_trampoline(depth: int, count: int) -> Routine:
             yield
 
 
-async def deep_await(depth: int, count: int) -> None:
-    if depth:
-        await deep_await(depth - 1, count)
-    else:
-        for _ in range(count):
-            await sleep(0)
-
-
-def resume(depth: int, watch: Watch, routine: Callable[[int, int], Any] = deep) -> int:
-    rounds = clock.rounds(clock.BUSY, clock.resumes(depth))
-    return crowd(clock.BUSY, watch, rounds, lambda count: routine(depth, count))
+def resume(depth: int, watch: Watch, routine: Callable[[int, int], Any] = nested.deep) -> int:
+    turns = partial(routine, depth)
+    return nested.resume(depth, lambda tasks, rounds: crowd(tasks, watch, rounds, turns))
 
 
 def resume_trampoline(depth: int, watch: Watch) -> int:
@@ -124,12 +109,7 @@ def resume_trampoline(depth: int, watch: Watch) -> int:
 
 
 def resume_await(depth: int, watch: Watch) -> int:
-    return resume(depth, watch, deep_await)
-
-
-def nest(depth: int) -> Routine:
-    if depth > 1:
-        yield from nest(depth - 1)
+    return resume(depth, watch, partial(nested.deep_await, pause=partial(sleep, 0)))
 
 
 def nest_trampoline(depth: int) -> Routine:
@@ -137,23 +117,8 @@ def nest_trampoline(depth: int) -> Routine:
         yield nest_trampoline(depth - 1)
 
 
-async def nest_await(depth: int) -> None:
-    if depth > 1:
-        await nest_await(depth - 1)
-
-
 def call(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    def main() -> Routine:
-        yield
-        watch.begin()
-        for _ in range(repeats):
-            yield from nest(depth)
-        watch.end()
-
-    run(main())
-    return repeats * depth
+    return nested.call(depth, lambda *work: run(nested.calls(*work, watch)))
 
 
 def call_trampoline(depth: int, watch: Watch) -> int:
@@ -171,16 +136,7 @@ def call_trampoline(depth: int, watch: Watch) -> int:
 
 
 def call_await(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    async def main() -> None:
-        watch.begin()
-        for _ in range(repeats):
-            await nest_await(depth)
-        watch.end()
-
-    run(main())
-    return repeats * depth
+    return nested.call(depth, lambda *work: run(nested.calls_await(*work, watch)))
 
 
 def hop(capacity: int, watch: Watch) -> int:

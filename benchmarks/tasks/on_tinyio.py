@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import tinyio
 
-from benchmarks.tasks import clock
+from benchmarks.tasks import clock, nested
 from benchmarks.tasks.clock import WARM, Watch, scaled
 
 Routine = Generator[Any, Any, Any]
@@ -80,21 +81,9 @@ def spawn_many(count: int, watch: Watch) -> int:
     return count
 
 
-def deep(depth: int, count: int) -> Routine:
-    if depth:
-        yield from deep(depth - 1, count)
-    else:
-        yield from yields(count)
-
-
 def resume(depth: int, watch: Watch) -> int:
-    rounds = clock.rounds(clock.BUSY, clock.resumes(depth))
-    return crowd(clock.BUSY, watch, rounds, lambda count: deep(depth, count))
-
-
-def nest(depth: int) -> Routine:
-    if depth > 1:
-        yield from nest(depth - 1)
+    turns = partial(nested.deep, depth)
+    return nested.resume(depth, lambda tasks, rounds: crowd(tasks, watch, rounds, turns))
 
 
 def nest_yield(depth: int) -> Routine:
@@ -103,16 +92,7 @@ def nest_yield(depth: int) -> Routine:
 
 
 def call(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    def main() -> Routine:
-        watch.begin()
-        for _ in range(repeats):
-            yield from nest(depth)
-        watch.end()
-
-    run(main())
-    return repeats * depth
+    return nested.call(depth, lambda *work: run(nested.calls(*work, watch)))
 
 
 def call_yield(depth: int, watch: Watch) -> int:

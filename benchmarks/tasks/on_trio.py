@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import trio
 
-from benchmarks.tasks import clock
+from benchmarks.tasks import clock, nested
 from benchmarks.tasks.clock import WARM, Watch, scaled
 
 Turns = Callable[[int], Awaitable[None]]
@@ -75,34 +76,14 @@ def spawn_many(count: int, watch: Watch) -> int:
     return count
 
 
-async def deep(depth: int, count: int) -> None:
-    if depth:
-        await deep(depth - 1, count)
-    else:
-        await yields(count)
-
-
 def resume(depth: int, watch: Watch) -> int:
-    rounds = clock.rounds(clock.BUSY, clock.resumes(depth))
-    return crowd(clock.BUSY, watch, rounds, lambda count: deep(depth, count))
-
-
-async def nest(depth: int) -> None:
-    if depth > 1:
-        await nest(depth - 1)
+    pause = trio.lowlevel.checkpoint
+    turns = partial(nested.deep_await, depth, pause=pause)
+    return nested.resume(depth, lambda tasks, rounds: crowd(tasks, watch, rounds, turns))
 
 
 def call(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    async def main() -> None:
-        watch.begin()
-        for _ in range(repeats):
-            await nest(depth)
-        watch.end()
-
-    trio.run(main)
-    return repeats * depth
+    return nested.call(depth, lambda *work: trio.run(nested.calls_await, *work, watch))
 
 
 def hop(capacity: int, watch: Watch) -> int:

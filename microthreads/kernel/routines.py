@@ -30,22 +30,19 @@ Place: TypeAlias = tuple[CodeType, int]
 latest: Any = (None, 0)  # the place that was asked for last
 
 
-def place_of(frame: FrameType) -> Place:
-    """Where `frame` is; one object for all that ask from one line, one after the other.
+def place_of_caller() -> Place:
+    """The line that called the caller of this function.
 
-    A program mostly starts its tasks in a loop: so 100,000 of them take 10 MB less.
+    One object for all that ask from one line, one after the other: a program mostly
+    starts its tasks in a loop, and 100,000 of them take 10 MB less.
     """
     global latest  # noqa: PLW0603
+    frame = sys._getframe(2)
     code, reached = frame.f_code, frame.f_lasti
     place: Place = latest
     if place[0] is not code or place[1] != reached:
         latest = place = (code, reached)
     return place
-
-
-def place_of_caller() -> Place:
-    """The line that called the caller of this function."""
-    return place_of(sys._getframe(2))
 
 
 def shown(place: Place | None) -> str:

@@ -1,4 +1,14 @@
-"""The network: sockets, streams, servers. Read sockets.py and then streams.py first."""
+"""The network, from the system's sockets up to servers in several processes.
+
+    sockets, socketcalls            the calls of a socket; datagrams: UDP
+    streams, streamcalls, tls       bytes in order, read by lines and limits, encrypted
+    dns, connecting                 from a name to a stream
+    listeners, accepting            from an address to connections
+    server, serving                 a task for each client, and a stop that lets them finish
+    processes, workers, systemd     several processes, and who starts them
+
+Read sockets.py first, then streams.py and server.py.
+"""
 
 from microthreads.net.accepting import accept_loop
 from microthreads.net.connecting import open_connection, open_unix_connection

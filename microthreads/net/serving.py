@@ -69,8 +69,8 @@ def serve(
         RuntimeError: At the yield: this system cannot have workers (Linux can), or this
             is not the main thread.
     """
-    terms = terms_of("serve", handler, ssl, max_connections, grace, stopping, place_of_caller())
-    check_workers(workers, "serve")
+    place = place_of_caller()
+    terms = terms_of("serve", handler, ssl, workers, max_connections, grace, stopping, place)
 
     def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
         first = entered(serving, listen_on_all(host, port, backlog, reuse_port, workers > 1))
@@ -104,10 +104,8 @@ def serve_unix(
     Raises:
         OSError: At the yield: something else is at `path`, or somebody listens there.
     """
-    terms = terms_of(
-        "serve_unix", handler, ssl, max_connections, grace, stopping, place_of_caller()
-    )
-    check_workers(workers, "serve_unix")
+    place = place_of_caller()
+    terms = terms_of("serve_unix", handler, ssl, workers, max_connections, grace, stopping, place)
 
     def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
         listeners = entered(serving, [listen_at(path, backlog)])
@@ -139,8 +137,8 @@ def serve_on(
     Raises:
         ValueError: There are none.
     """
-    terms = terms_of("serve_on", handler, ssl, max_connections, grace, stopping, place_of_caller())
-    check_workers(workers, "serve_on")
+    place = place_of_caller()
+    terms = terms_of("serve_on", handler, ssl, workers, max_connections, grace, stopping, place)
     if not listeners:
         raise ValueError("serve_on() needs at least one listening socket")
 
@@ -154,25 +152,22 @@ def terms_of(
     verb: str,
     handler: Handler,
     context: tls.SSLContext | None,
+    workers: int,
     max_connections: int | None,
     grace: float,
     stopping: Event | None,
     place: Place,
 ) -> Terms:
-    """The terms, if they are such."""
+    """The terms, if they are such, and there can be so many workers."""
     if not callable(handler):
         raise TypeError(
             f"{verb}() needs a handler that is called with each client's Stream, got {handler!r}"
         )
     if max_connections is not None and max_connections < 1:
         raise ValueError(f"{verb}() needs max_connections >= 1, got {max_connections}")
-    return Terms(handler, context, max_connections, check_seconds(grace, verb), stopping, place)
-
-
-def check_workers(workers: int, verb: str) -> None:
-    """Refuse what is no number of processes."""
     if workers < 1:
         raise ValueError(f"{verb}() needs workers >= 1, got {workers}")
+    return Terms(handler, context, max_connections, check_seconds(grace, verb), stopping, place)
 
 
 @any_spelling

@@ -12,7 +12,6 @@ import socket as stdlib
 from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any
 
-from microthreads.errors import ClosedError
 from microthreads.kernel import PENDING, DescriptorCall, Side, Task, Wait, Waiter
 
 if TYPE_CHECKING:
@@ -99,24 +98,8 @@ class Recv(_SocketCall):
         self.size = size
         self.flags = flags
 
-    def attempt(self, task: Task[Any]) -> Any:
-        # DescriptorCall.attempt and Socket.receive in one, for the call that is made most.
-        side, descriptor, size = self.side, self.descriptor, self.size
-        if descriptor.fd < 0:
-            raise ClosedError(f"cannot {self}")
-        if not side.ready:
-            return PENDING
-        try:
-            data = self.socket.sock.recv(size, self.flags)
-        except BlockingIOError:
-            side.ready = False
-            return PENDING
-        except OSError:
-            descriptor.failed = True
-            raise
-        if len(data) < size and descriptor.drains and not self.flags:
-            side.ready = descriptor.hung_up  # there is no more: the next call can park at once
-        return data
+    def perform(self, task: Task[Any]) -> bytes:
+        return self.socket.receive(self.size, self.flags)
 
 
 class RecvInto(_SocketCall):
@@ -184,7 +167,7 @@ class AcceptMany(Accept):
 
 
 class _Writing(_SocketCall):
-    __slots__ = ("data",)
+    __slots__ = ("bytes_sent", "data")
 
     def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
         self.waiter = None
@@ -193,6 +176,7 @@ class _Writing(_SocketCall):
         self.side = descriptor.writing
         self.data = data
         self.flags = flags
+        self.bytes_sent = 0
 
 
 class Send(_Writing):
@@ -226,40 +210,14 @@ class SendTo(_Patient):
 class SendAll(_Writing):
     """Send all; `bytes_sent` says how far it came."""
 
-    __slots__ = ("bytes_sent",)
+    __slots__ = ()
     verb = "sendall on"
     in_parts = "it takes effect in parts; use send(), which sends what there is room for"
 
-    def __init__(self, socket: Socket, data: ReadableBuffer, flags: int) -> None:
-        self.waiter = None
-        self.socket = socket
-        self.descriptor = descriptor = socket.descriptor
-        self.side = descriptor.writing
-        self.data = data
-        self.flags = flags
-        self.bytes_sent = 0
-
     def attempt(self, task: Task[Any]) -> Any:
-        data, side = self.data, self.side
-        if self.waiter is not None or type(data) is not bytes or not side.ready:
-            if self.waiter is None:
-                self.bytes_sent = 0
-            return super().attempt(task)
-        # The first attempt, which mostly is the last: 200 ns less an echo.
-        if self.descriptor.fd < 0:
-            raise ClosedError(f"cannot {self}")
-        try:
-            sent = self.bytes_sent = self.socket.sock.send(data, self.flags)
-        except BlockingIOError:
+        if self.waiter is None:
             self.bytes_sent = 0
-            sent = -1
-        except OSError:
-            self.descriptor.failed = True
-            raise
-        if sent == len(data):
-            return None
-        side.ready = False  # there was room for a part at most: none is left
-        return PENDING
+        return super().attempt(task)
 
     def perform(self, task: Task[Any]) -> Any:
         data = self.data

@@ -122,8 +122,7 @@ class Workers:
             if await worker.hear():
                 await self._group.spawn(self._see_off(worker), name=f"see {worker} off")
                 await self._begin_another(slot, worker, "was told to finish", FIRST_PAUSE)
-        how = await worker.ended()
-        self._alive.remove(worker)
+        how = await self._reap(worker)
         if slot.worker is worker:
             pause = slot.next_pause(now() - worker.began)
             await self._begin_another(slot, worker, how, pause)
@@ -181,10 +180,9 @@ class Workers:
     @any_spelling
     async def _see_off(self, worker: Worker) -> None:
         """Wait until a worker that is to finish has ended; kill it if it does not."""
-        with move_on_after(self._seconds):
-            await worker.gone.wait()
-        if not worker.gone.is_set():
-            self._kill(worker)
+        if not await worker.gone.wait(self._seconds):
+            logger.error("%s is killed: %s s ago it was to finish", worker, self._seconds)
+            worker.kill()
             await worker.gone.wait()
 
     async def _finish(self) -> None:
@@ -192,28 +190,21 @@ class Workers:
         for worker in self._alive:
             worker.finish()
         with shield(self._seconds + 2 * FORCE):
-            await gather(*(self._end(worker) for worker in list(self._alive)))
+            await gather(*map(self._reap, self._alive), *map(self._see_off, self._alive))
 
     @any_spelling
-    async def _end(self, worker: Worker) -> None:
-        with move_on_after(self._seconds) as limit:
-            await worker.ended()
-        if limit.expired:
-            self._kill(worker)
-            await worker.ended()
+    async def _reap(self, worker: Worker) -> str:
+        """Wait until a worker has ended; how it did."""
+        how = await worker.ended()
         self._alive.remove(worker)
-
-    def _kill(self, worker: Worker) -> None:
-        logger.error("%s is killed: %s s ago it was to finish", worker, self._seconds)
-        worker.kill()
+        return how
 
     # The fork, and what happens in the child
 
     def _fork(self, slot: Slot) -> Worker:
         """A new process that serves at `slot`. A plain call."""
         near, far = socket.socketpair()
-        foreign = set(getattr(self._kernel.poller, "watched", ()))
-        foreign -= {self._kernel.inbox.descriptor.fd, *(each.fileno() for each in slot.listeners)}
+        foreign = self._foreign(slot)
         with near, far, blocked():
             flush()
             pid = os.fork()
@@ -234,7 +225,6 @@ class Workers:
         code = 1
         try:
             let_go(foreign)
-            self._let_go_of_the_others(slot)
             os.register_at_fork(after_in_child=link.close)  # a child of this one must not hold it
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what to do, the link will tell
@@ -251,12 +241,13 @@ class Workers:
             flush()
             os._exit(code)
 
-    def _let_go_of_the_others(self, slot: Slot) -> None:
-        """Close this process's copies of the listeners of other workers."""
-        for other in self._slots:
-            for listener in other.listeners:
-                if listener not in slot.listeners:
-                    listener.sock.close()
+    def _foreign(self, slot: Slot) -> set[int]:
+        """The descriptors that the worker at `slot` must not hold: other workers' listeners,
+        and what tasks of this process wait for. (A fork sees to the inbox itself.)
+        """
+        listening = {each.fileno() for other in self._slots for each in other.listeners}
+        mine = {each.fileno() for each in slot.listeners} | {self._kernel.inbox.descriptor.fd}
+        return listening.union(getattr(self._kernel.poller, "watched", ())) - mine
 
     async def _work(self, slot: Slot, link: Socket) -> None:
         with ExitStack() as serving:
