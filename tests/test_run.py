@@ -1293,7 +1293,7 @@ def test_signals_ring_the_kernel_while_it_runs_and_not_after() -> None:
         return number
 
     def main() -> Gen:
-        yield
+        yield sleep(0.001)
         return bell()
 
     mine, other = socket.socketpair()
@@ -1314,6 +1314,7 @@ def test_a_signal_ends_a_poll_whose_python_handler_has_not_run_yet() -> None:
     def main() -> Gen:
         kernel = current_task().kernel
         old = signal.signal(signal.SIGUSR1, lambda *_: log.append("handled"))
+        yield sleep(0.001)  # it has a bell from the first wait on
         try:
             signal.raise_signal(signal.SIGUSR1)
             ready = kernel.poller.probe(kernel.inbox.descriptor.fd, False)

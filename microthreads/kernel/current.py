@@ -6,7 +6,7 @@ as `current_task()` and `with timeout(1):` find it.
 
 from __future__ import annotations
 
-import threading
+from _thread import _local as local  # `threading` takes 1 ms to import, a tenth of all
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from microthreads.kernel.task import Task
 
 
-class _ThisThread(threading.local):
+class _ThisThread(local):
     kernel: Core | None = None
 
 

@@ -297,7 +297,7 @@ class Core:
                 seconds = None
             for observer in self._observers:
                 observer.idle(seconds)
-        calls = self.poller.poll(seconds)
+        calls = self._look(seconds)
         for call in calls:
             call.retry()
         if hopeless and not calls and not self.ready:
@@ -308,6 +308,10 @@ class Core:
             now = self.now()
             while (target := self.timers.pop_due(now)) is not None:
                 target.expire()
+
+    def _look(self, seconds: float | None) -> list[SystemCall[Any]]:
+        """Wait, and return the calls to attempt again. A subclass may know of more of them."""
+        return self.poller.poll(seconds)
 
     def _deadlock(self) -> None:
         """Nothing can ever happen again. What follows is for a subclass to say."""

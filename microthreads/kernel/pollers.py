@@ -97,24 +97,33 @@ def refuse_alias(other: Descriptor | None, descriptor: Descriptor) -> None:
 
 
 class EpollPoller:
-    """Linux's epoll, edge-triggered, one registration for a descriptor's life."""
+    """Linux's epoll, edge-triggered, one registration for a descriptor's life.
+
+    It is opened when there is something to watch or to wait for (see DOC: design/opened late).
+    """
 
     name = "epoll"
     probe = staticmethod(probe)
 
     def __init__(self) -> None:
         self.armed = 0
-        self._epoll = select.epoll()
+        self._epoll: select.epoll | None = None
         self.watched: dict[int, Descriptor] = {}
+
+    def _opened(self) -> select.epoll:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+        return self._epoll
 
     def watch(self, descriptor: Descriptor) -> None:
         if descriptor.poller is self:
             return
+        epoll = self._opened()
         try:
-            self._epoll.register(descriptor.fd, EVENTS)
+            epoll.register(descriptor.fd, EVENTS)
         except FileExistsError:  # the same open file through a second Descriptor
             refuse_alias(self.watched.get(descriptor.fd), descriptor)
-            self._epoll.modify(descriptor.fd, EVENTS)
+            epoll.modify(descriptor.fd, EVENTS)
         except PermissionError:
             raise unwatchable(descriptor.fd, self.name) from None
         adopt(descriptor, self, self.watched)
@@ -123,7 +132,7 @@ class EpollPoller:
         if self.watched.get(descriptor.fd) is descriptor:
             del self.watched[descriptor.fd]
             try:
-                self._epoll.unregister(descriptor.fd)
+                self._opened().unregister(descriptor.fd)
             except (OSError, ValueError):
                 pass  # its file was closed first, which unregistered it; or the poller was
         descriptor.poller = None
@@ -131,8 +140,10 @@ class EpollPoller:
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
         calls: list[SystemCall[Any]] = []
         watched = self.watched
+        if not watched and seconds == 0:
+            return calls  # there is nothing to ask the system for
         timeout = FOR_EVER if seconds is None else min(seconds, LONGEST)
-        for fd, events in self._epoll.poll(timeout, EVENTS_AT_ONCE):
+        for fd, events in self._opened().poll(timeout, EVENTS_AT_ONCE):
             descriptor = watched.get(fd)
             if descriptor is None:
                 continue
@@ -149,11 +160,12 @@ class EpollPoller:
         return calls
 
     def close(self) -> None:
-        self._epoll.close()
+        if self._epoll is not None:
+            self._epoll.close()
         self.watched.clear()
 
     def fileno(self) -> int:
-        return self._epoll.fileno()
+        return self._opened().fileno()
 
 
 def unwatchable(fd: int, name: str) -> PermissionError:

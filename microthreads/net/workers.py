@@ -246,8 +246,10 @@ class Workers:
         and what tasks of this process wait for. (A fork sees to the inbox itself.)
         """
         listening = {each.fileno() for other in self._slots for each in other.listeners}
-        mine = {each.fileno() for each in slot.listeners} | {self._kernel.inbox.descriptor.fd}
-        return listening.union(getattr(self._kernel.poller, "watched", ())) - mine
+        mine = {each.fileno() for each in slot.listeners}
+        watched = getattr(self._kernel.poller, "watched", {})
+        waiting = {fd for fd, each in watched.items() if each is not self._kernel.inbox.descriptor}
+        return (listening | waiting) - mine
 
     async def _work(self, slot: Slot, link: Socket) -> None:
         with ExitStack() as serving:

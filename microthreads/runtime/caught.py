@@ -7,8 +7,7 @@ when the run ends, and in a forked child at once.
 
 from __future__ import annotations
 
-import signal
-import threading
+import _signal as signal  # type: ignore[import-not-found]  # see DOC: design/imports
 from collections.abc import Iterable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -40,15 +39,17 @@ class Caught:
             OSError: One cannot be caught.
             RuntimeError: This is not the main thread.
         """
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("only a kernel in the main thread gets signals")
         for number in numbers:
             if number not in self._before:
                 try:
                     self._before[number] = signal.signal(number, self._came)
                 except OSError as error:
-                    name = signal.Signals(number).name
+                    from signal import Signals  # noqa: PLC0415  (likewise)
+
+                    name = Signals(number).name
                     raise OSError(error.errno, f"{name} cannot be caught, by no process") from None
+                except ValueError:
+                    raise RuntimeError("only a kernel in the main thread gets signals") from None
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         """The handler. An impatient second Ctrl-C is nothing that should wait."""

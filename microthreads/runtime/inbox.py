@@ -4,6 +4,9 @@ Whoever is outside appends a function and writes one byte into a pipe; the
 kernel's poller watches the other end. To the kernel the inbox is one more
 armed call: when the pipe is readable, another attempt is due; the attempt
 runs what was posted and stays pending for ever.
+
+The pipe is there from the first time on that the kernel waits. Until then it
+looks at what was posted before each round, and there is nothing to end.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from microthreads.kernel import PENDING, Descriptor, Pending, SystemCall
+from microthreads.kernel import PENDING, Descriptor, Pending, Poller, SystemCall
 from microthreads.runtime.reports import logger
 
 
@@ -25,12 +28,30 @@ class Inbox(SystemCall[None]):
     def __init__(self) -> None:
         super().__init__()
         self.posted: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._near_end, self._far_end = os.pipe()
-        os.set_blocking(self._near_end, False)
-        os.set_blocking(self._far_end, False)
-        self.descriptor = Descriptor(self._near_end)
-        self.descriptor.reading.append(self)
+        self.descriptor: Descriptor | None = None  # of the pipe, once there is one
+        self._far_end: int | None = None
         self.waiter = _Nobody()
+
+    def open(self, poller: Poller) -> None:
+        """Make the pipe: from now on a ring is heard while `poller` waits.
+
+        Raises:
+            OSError: The process has no descriptors left.
+        """
+        near_end, far_end = os.pipe()
+        try:
+            os.set_blocking(near_end, False)
+            os.set_blocking(far_end, False)
+            descriptor = Descriptor(near_end)
+            descriptor.reading.append(self)
+            poller.watch(descriptor)
+        except BaseException:
+            os.close(near_end)
+            os.close(far_end)
+            raise
+        self.descriptor, self._far_end = descriptor, far_end
+        if self.posted:  # by another thread, which may have seen no pipe
+            self.ring()
 
     def post(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Have the kernel call `function`; from any thread, or a signal handler."""
@@ -38,11 +59,13 @@ class Inbox(SystemCall[None]):
         self.ring()
 
     def bell(self) -> int:
-        """The descriptor to write a byte to, to make the poller return."""
-        return self._far_end
+        """The descriptor to write a byte to, to make the poller return; -1 if there is none."""
+        return -1 if self._far_end is None else self._far_end
 
     def ring(self) -> None:
         """Make the poller return."""
+        if self._far_end is None:
+            return  # it does not wait, and looks by itself before it does
         try:
             os.write(self._far_end, b"!")
         except BlockingIOError:
@@ -52,7 +75,7 @@ class Inbox(SystemCall[None]):
 
     def attempt(self, task: Any) -> Literal[Pending.PENDING]:
         try:
-            while len(os.read(self._near_end, 4096)) == 4096:
+            while self.descriptor is not None and len(os.read(self.descriptor.fd, 4096)) == 4096:
                 pass
         except BlockingIOError:
             pass
@@ -70,19 +93,22 @@ class Inbox(SystemCall[None]):
 
     def close(self) -> None:
         """Give the pipe back; what was submitted and has not begun fails."""
-        for function, _ in self.posted:
+        posted = self.give_back()
+        for function, _ in posted:
             refuse = getattr(getattr(function, "__self__", None), "refuse", None)
             if refuse is not None:  # a `Submission`
                 refuse()
-        self.give_back()
 
-    def give_back(self) -> None:
-        """Give the pipe back, and forget what was posted."""
+    def give_back(self) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
+        """Give the pipe back, and what was posted: nothing can be from now on."""
+        far_end, self._far_end = self.bell(), -1
+        if self.descriptor is not None and far_end >= 0:
+            os.close(self.descriptor.fd)
+            os.close(far_end)
+            self.descriptor.fd = -1
+        posted = list(self.posted)
         self.posted.clear()
-        ends, self._near_end, self._far_end = (self._near_end, self._far_end), -1, -1
-        for end in ends:
-            if end >= 0:
-                os.close(end)
+        return posted
 
 
 class _Nobody:

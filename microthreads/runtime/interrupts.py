@@ -13,9 +13,8 @@ emptied, and the task that forked gets `ForkedError` at its next yield.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # see DOC: design/imports
 import os
-import signal
-import threading
 import weakref
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +23,7 @@ from microthreads.errors import ForkedError
 from microthreads.kernel.current import this_thread
 
 if TYPE_CHECKING:
+    from microthreads.runtime.inbox import Inbox
     from microthreads.runtime.kernel import Kernel
     from microthreads.runtime.outside import Reachable
 
@@ -36,26 +36,38 @@ class Signals:
     Ctrl-C only where Python's own handler is in place. For all signals: a
     handler written in Python runs between two bytecodes, and a signal that
     comes just before the poller blocks would wait for the next event. So the
-    signal itself rings the inbox, through `signal.set_wakeup_fd`.
+    signal itself rings the inbox, through `signal.set_wakeup_fd`, from the
+    first time on that the kernel waits.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._in_main_thread = threading.current_thread() is threading.main_thread()
-        self._wakeup = -1
+        self._wakeup: int | None = None  # what was to be rung before
 
     def __enter__(self) -> None:
-        if not self._in_main_thread:
-            return  # only the main thread gets signals
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self.handle)
-        self._wakeup = signal.set_wakeup_fd(self._kernel.inbox.bell(), warn_on_full_buffer=False)
+            try:
+                signal.signal(signal.SIGINT, self.handle)
+            except ValueError:
+                return  # only the main thread gets signals
+        self._kernel.signals = self
+        if self._kernel.inbox.bell() >= 0:
+            self.ring(self._kernel.inbox)
+
+    def ring(self, inbox: Inbox) -> None:
+        """Have each signal ring the inbox."""
+        try:
+            self._wakeup = signal.set_wakeup_fd(inbox.bell(), warn_on_full_buffer=False)
+        except ValueError:
+            pass  # this is not the main thread, after all
 
     def __exit__(self, *exc_info: object) -> None:
-        if not self._in_main_thread:
+        if self._kernel.signals is None:
             return
+        self._kernel.signals = None
         self._kernel.caught.give_back()
-        signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
+        if self._wakeup is not None:
+            signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
         if signal.getsignal(signal.SIGINT) == self.handle:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -121,7 +133,7 @@ kernels: weakref.WeakSet[Reachable] = weakref.WeakSet()
 def _disown_all() -> None:
     """In a forked child: nothing of the parent's kernels may act here."""
     disowned = list(kernels)
-    bells = {kernel.inbox.bell() for kernel in disowned if not kernel.closed}
+    bells = {kernel.inbox.bell() for kernel in disowned}
     wakeup = signal.set_wakeup_fd(-1)
     if wakeup != -1 and wakeup not in bells:
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)

@@ -99,7 +99,8 @@ class Kernel(Reachable):
             self.main = task = self.start(main, None, False, None, place or place_of_caller())
             with interrupts.Signals(self):
                 self._go_on()
-                self._drain()
+                if self.tasks:
+                    self._drain()
         except BaseException as error:
             if self.main is not None:
                 self._abandon(error)

@@ -8,7 +8,8 @@ the inbox; everything else is refused.
 from __future__ import annotations
 
 import select
-import threading
+import time
+from _thread import get_ident
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,6 +21,7 @@ from microthreads.kernel import (
     Policy,
     Poller,
     Routine,
+    SystemCall,
     Task,
     check_routine,
     place_of_caller,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from microthreads.runtime.snapshots import Snapshot
 
 T = TypeVar("T")
+
+LOOK_AGAIN = 0.05  # seconds between two looks around of a kernel that cannot wait for events
 
 
 def refuse_nested(outer: Core) -> NoReturn:
@@ -68,7 +72,7 @@ class Reachable(Core):
         super().__init__(poller=poller_for(poller), clock=clock, policy=policy, observers=observers)
         self.inbox = Inbox()
         self.caught = Caught(self)
-        self.poller.watch(self.inbox.descriptor)
+        self.signals: interrupts.Signals | None = None  # while `run` has them
         self.closed = self.forked = False
         self.thread: int | None = None  # the one that it runs in, while it runs
         interrupts.kernels.add(self)
@@ -119,6 +123,8 @@ class Reachable(Core):
 
     def fileno(self) -> int:
         """A descriptor that is readable when `tick` has I/O to serve, for embedding."""
+        if self.inbox.descriptor is None:
+            self._open_inbox()
         return self.poller.fileno()
 
     def deadline(self) -> float | None:
@@ -137,7 +143,7 @@ class Reachable(Core):
 
     def _check_open(self) -> None:
         """Refuse what comes from the wrong thread, or too late."""
-        if self.thread not in (None, threading.get_ident()):
+        if self.thread not in (None, get_ident()):
             raise RuntimeError(
                 f"this kernel runs in another thread, and now runs {self.current}: "
                 "from here, use its post() or submit()"
@@ -158,7 +164,7 @@ class Reachable(Core):
             refuse_nested(outer)
         self._check_open()
         this_thread.kernel = self
-        self.thread = threading.get_ident()
+        self.thread = get_ident()
 
     def _leave(self) -> None:
         this_thread.kernel = self.current = self.thread = None
@@ -174,6 +180,26 @@ class Reachable(Core):
         self.poller = interrupts.NoPoller()  # type: ignore[assignment]
         if self.current is not None:
             self.current.cancelled = interrupts.Forked()
+
+    def _look(self, seconds: float | None) -> list[SystemCall[Any]]:
+        if self.inbox.descriptor is None:
+            if self.inbox.posted:
+                return [self.inbox]
+            if seconds != 0:
+                try:
+                    self._open_inbox()
+                except OSError:  # no descriptor is left; there may be one soon
+                    seconds = LOOK_AGAIN if seconds is None else min(seconds, LOOK_AGAIN)
+                    if not self.poller.armed:  # so it may not be open either
+                        time.sleep(seconds)
+                        return []
+        return self.poller.poll(seconds)
+
+    def _open_inbox(self) -> None:
+        """From now on the poller may wait: have it return for what comes from outside."""
+        self.inbox.open(self.poller)
+        if self.signals is not None:
+            self.signals.ring(self.inbox)
 
     def recheck(self, task: Task[Any]) -> None:
         if not self.forked:  # there, nothing shields a task from ForkedError

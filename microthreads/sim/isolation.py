@@ -1,9 +1,10 @@
 """A world with no outside: no descriptors, no sockets, no work in other threads.
 
 What an explored program does must depend on its schedule alone. So its kernel
-gets a poller that watches nothing but the inbox, through which Ctrl-C comes,
-and a network that has no sockets. A program that asks for more is told so; one
-that waits for ever for what cannot come is stopped, since no `run` would return.
+gets a poller that watches nothing (a kernel that never waits looks for Ctrl-C in
+its inbox by itself), and a network that has no sockets. A program that asks for
+more is told so; one that waits for ever for what cannot come is stopped, since no
+`run` would return.
 """
 
 from __future__ import annotations
@@ -31,13 +32,10 @@ class NoDescriptors:
 
     def __init__(self) -> None:
         self.armed = 0
-        self._inbox: Inbox | None = None
 
     def watch(self, descriptor: Any) -> None:
-        first = descriptor.reading.first
-        if not isinstance(first, Inbox):
+        if not isinstance(descriptor.reading.first, Inbox):
             raise RuntimeError(REAL_WORLD)
-        self._inbox = first
 
     def forget(self, descriptor: Any) -> None:
         pass  # it was never watched
@@ -46,8 +44,6 @@ class NoDescriptors:
         raise RuntimeError(REAL_WORLD)
 
     def poll(self, seconds: float | None) -> list[SystemCall[Any]]:
-        if self._inbox is not None and self._inbox.posted:
-            return [self._inbox]
         if seconds is None:
             kernel = running_kernel()
             table = "" if kernel is None else take(kernel.tasks.values())
