@@ -61,7 +61,7 @@ nitpick_ignore = [
     ("py:class", "Ready"),
     # A generator that can be awaited, too, as type checkers see it.
     ("py:class", "AwaitableGenerator"),
-    ("py:class", "microthreads.kernel.routines.AwaitableGenerator"),
+    ("py:class", "microthreads.spelling.AwaitableGenerator"),
     # concurrent.futures.Future, as Kernel.submit spells it.
     ("py:class", "Future"),
     # traceback.FrameSummary, as Task.stack spells it.

@@ -14,7 +14,7 @@ import microthreads
 PACKAGE = Path(microthreads.__file__).parent
 
 LAYERS = [
-    ["errors"],
+    ["errors", "spelling"],
     ["kernel"],
     ["calls"],
     ["runtime"],

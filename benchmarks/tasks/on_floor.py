@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
 from benchmarks.tasks import clock, nested
-from benchmarks.tasks.clock import Watch, scaled
+from benchmarks.tasks.clock import WARM, Watch, scaled
 
 Routine = Generator[Any, Any, Any]
 
 
-def forever() -> Routine:
-    while True:
+def yields(count: int) -> Routine:
+    for _ in range(count):
         yield
 
 
@@ -37,28 +38,30 @@ def finish(routine: Routine) -> Any:
         return stop.value
 
 
-def turns(routines: list[Routine], watch: Watch, rounds: int) -> int:
-    """Resume each in turn."""
-    for routine in routines:
-        routine.send(None)
+def crowd(tasks: int, watch: Watch, rounds: int, turns: Callable[[int], Routine]) -> int:
+    """Resume each in turn. They are the routines that the contenders run."""
+    routines = [turns(rounds + WARM) for _ in range(tasks)]
+    for _ in range(WARM):
+        for routine in routines:
+            routine.send(None)
     watch.begin()
     for _ in range(rounds):
         for routine in routines:
             routine.send(None)
     watch.end()
-    return len(routines) * rounds
+    return tasks * rounds
 
 
 def switch(tasks: int, watch: Watch) -> int:
-    return turns([forever() for _ in range(tasks)], watch, clock.rounds(tasks))
+    return crowd(tasks, watch, clock.rounds(tasks), yields)
 
 
 def timeouts(tasks: int, watch: Watch) -> int:
     """Each turn pushes a deadline on a heap; those cancelled are dropped at its top."""
     heap: list[list[Any]] = []
 
-    def limited() -> Routine:
-        while True:
+    def limited(count: int) -> Routine:
+        for _ in range(count):
             entry = [time.monotonic() + 10, id(heap), True]
             heappush(heap, entry)
             yield
@@ -66,7 +69,7 @@ def timeouts(tasks: int, watch: Watch) -> int:
             while heap and not heap[0][2]:
                 heappop(heap)
 
-    return turns([limited() for _ in range(tasks)], watch, clock.rounds(tasks))
+    return crowd(tasks, watch, clock.rounds(tasks), limited)
 
 
 def spawn_join(count: int, watch: Watch) -> int:
@@ -81,16 +84,9 @@ def spawn_many(count: int, watch: Watch) -> int:
     return count
 
 
-def deep(depth: int) -> Routine:
-    if depth:
-        yield from deep(depth - 1)
-    while True:
-        yield
-
-
 def resume(depth: int, watch: Watch) -> int:
-    rounds = clock.rounds(clock.BUSY, clock.resumes(depth))
-    return turns([deep(depth) for _ in range(clock.BUSY)], watch, rounds)
+    turns = partial(nested.deep, depth)
+    return nested.resume(depth, lambda tasks, rounds: crowd(tasks, watch, rounds, turns))
 
 
 def call(depth: int, watch: Watch) -> int:
@@ -128,7 +124,7 @@ def hop(capacity: int, watch: Watch) -> int:
 def hand_off(tasks: int, watch: Watch) -> int:
     """The owner's turn, then the first of those who wait becomes the owner."""
     count = scaled(40_000)
-    waiting = deque(forever() for _ in range(tasks))
+    waiting = deque(yields(count) for _ in range(tasks))
     for _ in range(count):
         owner = waiting.popleft()
         owner.send(None)
@@ -154,7 +150,7 @@ def sleepers(tasks: int, watch: Watch) -> int:
 def parked(tasks: int, watch: Watch) -> dict[str, float]:
     """A suspended generator in a list."""
     before = clock.resident()
-    waiting = [forever() for _ in range(tasks)]
+    waiting = [yields(1) for _ in range(tasks)]
     for routine in waiting:
         routine.send(None)
     return clock.grown(before, tasks)

@@ -26,17 +26,9 @@ from typing import Any, Literal, get_args
 from microthreads.calls import check_seconds
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import (
-    AwaitableGenerator,
-    Place,
-    Routine,
-    Task,
-    any_spelling,
-    check_routine,
-    now,
-    place_of_caller,
-)
+from microthreads.kernel import Place, Routine, Task, check_routine, now, place_of_caller
 from microthreads.queues import Queue
+from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.timeouts import shield
 
 logger = logging.getLogger("microthreads")

@@ -6,15 +6,8 @@ from typing import Any, TypeVar
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import (
-    AwaitableGenerator,
-    Place,
-    Routine,
-    Task,
-    any_spelling,
-    check_routine,
-    place_of_caller,
-)
+from microthreads.kernel import Place, Routine, Task, check_routine, place_of_caller
+from microthreads.spelling import AwaitableGenerator, any_spelling
 
 T = TypeVar("T")
 

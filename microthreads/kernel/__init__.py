@@ -11,10 +11,8 @@ from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller
 from microthreads.kernel.routines import (
-    AwaitableGenerator,
     Place,
     Routine,
-    any_spelling,
     check_routine,
     is_routine,
     place_of_caller,
@@ -26,7 +24,6 @@ from microthreads.kernel.waitqueue import WaitQueue
 
 __all__ = [
     "PENDING",
-    "AwaitableGenerator",
     "Clock",
     "Core",
     "Descriptor",
@@ -49,7 +46,6 @@ __all__ = [
     "Wait",
     "WaitQueue",
     "Waiter",
-    "any_spelling",
     "check_routine",
     "current_task",
     "is_routine",

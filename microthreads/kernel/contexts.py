@@ -4,12 +4,14 @@ A task gets a copy of its parent's context when it is spawned, as a thread or an
 asyncio task would, and runs in it. That costs some 20 ns a resume and 300 bytes,
 so tasks have none until `contextvars` has been imported, or `decimal`, which has
 such a variable of its own: before that there is nothing to keep apart.
+
+A task's `step` is what is resumed: its routine, or an `InContext` in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from microthreads.kernel.syscalls import Failure
 
@@ -17,7 +19,18 @@ if TYPE_CHECKING:
     from microthreads.kernel.task import Task
 
 
-T = TypeVar("T")
+class InContext:
+    """A routine to be resumed in a context: its `send` and `throw`."""
+
+    __slots__ = ("context", "routine", "send")
+
+    def __init__(self, context: Any, routine: Any) -> None:
+        self.context = context
+        self.routine = routine
+        self.send = partial(context.run, routine.send)
+
+    def throw(self, error: BaseException) -> Any:
+        return self.context.run(self.routine.throw, error)
 
 
 def context_for(parent: Task[Any] | None) -> Any:
@@ -29,16 +42,6 @@ def context_for(parent: Task[Any] | None) -> Any:
     return copy_context()
 
 
-def call_for(task: Task[Any], function: Callable[[], T]) -> T:
-    """Call a function of the program's on behalf of `task`, in its context."""
-    context = task.context
-    result: T = function() if context is None else context.run(function)
-    return result
-
-
 def resume(task: Task[Any], value: Any) -> Any:
     """Send `value` into the task's routine, or raise it there, in the task's context."""
-    step = task.routine.send
-    if isinstance(value, Failure):
-        step, value = task.routine.throw, value.raised()
-    return step(value) if task.context is None else task.context.run(step, value)
+    return task.step.throw(value.raised()) if type(value) is Failure else task.step.send(value)

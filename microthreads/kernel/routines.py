@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator
-from functools import wraps
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from gc import get_referents
-from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType, coroutine
-from typing import Any, ParamSpec, TypeAlias, TypeVar, cast
+from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
+from typing import Any, TypeAlias, TypeVar
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 T = TypeVar("T")
-P = ParamSpec("P")
 Routine: TypeAlias = Generator[Any, Any, T] | Coroutine[Any, Any, T]
 
 
@@ -60,24 +58,6 @@ def is_routine(thing: Any) -> bool:
     return (
         kind is GeneratorType or kind is CoroutineType or isinstance(thing, Generator | Coroutine)
     )
-
-
-class AwaitableGenerator(Generator[Any, Any, T], Awaitable[T]):
-    """What type checkers see of a routine that can be spelled in any way."""
-
-
-def any_spelling(
-    function: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, AwaitableGenerator[T]]:
-    """Let what an `async def` returns be used by `yield`, `yield from` and `await` alike."""
-
-    @coroutine
-    @wraps(function)
-    def spelled(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, T]:
-        result: T = yield from function(*args, **kwargs)
-        return result
-
-    return cast("Callable[P, AwaitableGenerator[T]]", spelled)
 
 
 def check_routine(thing: Any, verb: str) -> None:

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from enum import Enum
-from functools import partial
 from sys import modules
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from microthreads.errors import Cancelled
-from microthreads.kernel.contexts import context_for
+from microthreads.kernel.contexts import InContext, context_for
 from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
@@ -64,7 +63,6 @@ class Task(Generic[T]):
     value: Any
     cancelled: Any
     closing: Any
-    step: Any
     reason: Any
 
     __slots__ = (
@@ -94,22 +92,22 @@ class Task(Generic[T]):
         self._place = place
         # What most tasks never have. One chain takes half as long as a line for each.
         self.callers = self.value = self.waiting_on = self.joiners = self.scope = None
-        self.cancelled = self.closing = self.step = self.holding = None
-        self.reason = None
+        self.cancelled = self.closing = self.holding = self.reason = None
         self.cancel_requested = False
+        self.step: Any = routine
         if "_contextvars" in modules or "_decimal" in modules:
-            self.step = partial(context_for(parent).run, routine.send)
+            self.step = InContext(context_for(parent), routine)
 
     @property
     def context(self) -> Any:
         """The context that it runs in, or None."""
-        return None if self.step is None else self.step.func.__self__
+        return self.step.context if type(self.step) is InContext else None
 
     def switch_to(self, routine: Routine[Any]) -> None:
         """Have `routine` run from the next resume on, in the task's context if it has one."""
         self.routine = routine
-        if self.step is not None:
-            self.step = partial(self.step.func, routine.send)
+        context = self.context
+        self.step = routine if context is None else InContext(context, routine)
 
     @property
     def state(self) -> State:

@@ -14,11 +14,11 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from microthreads.groups import TaskGroup
-from microthreads.kernel import AwaitableGenerator, any_spelling
 from microthreads.net.dns import Found, Resolve
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.net.streams import Stream
+from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Event
 from microthreads.timeouts import timeout
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from errno import EAFNOSUPPORT
 from typing import Any
 
-from microthreads.kernel import AwaitableGenerator, any_spelling
 from microthreads.net.dns import Found, Resolve
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
+from microthreads.spelling import AwaitableGenerator, any_spelling
 
 __all__ = ["open_udp"]
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from weakref import WeakSet
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import Descriptor, any_spelling, now
+from microthreads.kernel import Descriptor, now
 from microthreads.net.sockets import Socket
 from microthreads.select import select
+from microthreads.spelling import any_spelling
 from microthreads.sync import Event
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # in the moment of the fork

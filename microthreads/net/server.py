@@ -32,13 +32,13 @@ from microthreads.kernel import (
     Routine,
     Task,
     WaitQueue,
-    any_spelling,
     check_routine,
     current_task,
 )
 from microthreads.net.accepting import accept_each, begin
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
+from microthreads.spelling import any_spelling
 from microthreads.sync import Event, Semaphore
 from microthreads.timeouts import move_on_after, shield
 

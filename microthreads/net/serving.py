@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from microthreads.calls import check_seconds
-from microthreads.kernel import AwaitableGenerator, Place, any_spelling, place_of_caller
+from microthreads.kernel import Place, place_of_caller
 from microthreads.net.listeners import listen_at, listen_on_all, listen_too
 from microthreads.net.server import Handler, Ready, Server, Terms
 from microthreads.net.sockets import Socket
+from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Event
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Self
 
 from microthreads.errors import ClosedError
-from microthreads.kernel import AwaitableGenerator, SystemCall, any_spelling
+from microthreads.kernel import SystemCall
 from microthreads.net import streamcalls as calls
 from microthreads.net.sockets import Address, Socket, without_delay
+from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.timeouts import timeout
 
 if TYPE_CHECKING:

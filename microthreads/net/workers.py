@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 from microthreads.calls import join, sleep
 from microthreads.groups import TaskGroup, gather
-from microthreads.kernel import any_spelling, now, running_kernel
+from microthreads.kernel import now, running_kernel
 from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, let_go, say
 from microthreads.net.server import LAST_SECONDS, Ready, Server, Terms, alone
 from microthreads.net.sockets import Socket
@@ -38,6 +38,7 @@ from microthreads.net.systemd import sd_notify
 from microthreads.runtime import Kernel
 from microthreads.select import select
 from microthreads.signals import wait_signal
+from microthreads.spelling import any_spelling
 from microthreads.sync import Event
 from microthreads.timeouts import move_on_after, shield
 

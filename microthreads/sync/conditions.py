@@ -25,9 +25,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
-from microthreads.kernel.contexts import call_for
 from microthreads.sync.locks import Lock, RLock
-from microthreads.sync.waiting import Acquirable, check_timeout
+from microthreads.sync.waiting import Acquirable, call_for, check_timeout
 
 
 class Condition(Acquirable):

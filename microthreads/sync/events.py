@@ -12,8 +12,7 @@ from typing import Any, Literal, NoReturn
 
 from microthreads.calls import Within
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
-from microthreads.kernel.contexts import call_for
-from microthreads.sync.waiting import Waitable, check_timeout, no
+from microthreads.sync.waiting import Waitable, call_for, check_timeout, no
 
 
 class Event(Waitable):

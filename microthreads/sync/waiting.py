@@ -11,10 +11,13 @@ and a plain ``with lock:``, which could not wait, is refused.
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from microthreads.calls import Within, check_seconds
-from microthreads.kernel import SystemCall, WaitQueue
+from microthreads.kernel import SystemCall, Task, WaitQueue
+
+T = TypeVar("T")
 
 FOR_EVER = -1  # what threading takes for "no timeout" at a lock
 
@@ -133,3 +136,10 @@ def check_timeout(timeout: Any) -> float | None:
 def no() -> bool:
     """What a call gives whose time is over."""
     return False
+
+
+def call_for(task: Task[Any], function: Callable[[], T]) -> T:
+    """Call a function of the program's on behalf of `task`, in its context."""
+    context = task.context
+    result: T = function() if context is None else context.run(function)
+    return result

@@ -1,0 +1,33 @@
+"""Spelling: routines of ours that `yield`, `yield from` and `await` all take.
+
+A generator cannot be awaited, and a coroutine cannot be delegated to by `yield from`
+in a plain generator. What `types.coroutine` makes of a generator can be both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import wraps
+from types import coroutine
+from typing import Any, ParamSpec, TypeVar, cast
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class AwaitableGenerator(Generator[Any, Any, T], Awaitable[T]):
+    """What type checkers see of a routine that can be spelled in any way."""
+
+
+def any_spelling(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, AwaitableGenerator[T]]:
+    """Let what an `async def` returns be used by `yield`, `yield from` and `await` alike."""
+
+    @coroutine
+    @wraps(function)
+    def spelled(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, T]:
+        result: T = yield from function(*args, **kwargs)
+        return result
+
+    return cast("Callable[P, AwaitableGenerator[T]]", spelled)
