@@ -37,6 +37,7 @@ EXAMPLES = """\
 examples:
   python3 -m benchmarks --list                         what there is
   python3 -m benchmarks --quick                        all of it, roughly
+  python3 -m benchmarks --headline --rounds 3          the README's table
   python3 -m benchmarks --only switch                  what has "switch" in its name
   python3 -m benchmarks --only 'sleep/*' --contenders microthreads,asyncio,floor
   python3 -m benchmarks --json results.json            the whole run, kept
@@ -61,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="just workloads with this in their name; *, ? and [] match as in a shell; repeatable",
     )
+    what.add_argument("--headline", action="store_true", help="just the README's workloads")
     what.add_argument("--contenders", metavar="A,B", help="just these")
     what.add_argument("--rounds", type=int, default=5, help="of each contender (default 5)")
     what.add_argument("--quick", action="store_true", help="one round of little work: rough")
@@ -84,9 +86,12 @@ def _outputs(made: argparse.ArgumentParser) -> None:
     )
 
 
-def selected(workloads: Sequence[Named], patterns: Sequence[str] | None) -> list[Named]:
+def selected(
+    workloads: Sequence[Named], patterns: Sequence[str] | None, headline: bool = False
+) -> list[Named]:
     """Those whose name one of the patterns matches; ValueError for one that matches none."""
-
+    if headline:
+        workloads = [each for each in workloads if each.headline]
     names = [each.name for each in workloads]
 
     def matches(name: str, pattern: str) -> bool:
@@ -214,12 +219,12 @@ def _results(options: argparse.Namespace) -> Results | None:
     """Those of a file, or of a run; none for --list."""
     if options.source:
         results = Results.load(options.source)
-        results.rows = selected(results.rows, options.only)
+        results.rows = selected(results.rows, options.only, options.headline)
         print("\n\n".join([report.setting(results), *map(report.block, results.rows)]))
         return results
     from benchmarks.catalogue import WORKLOADS  # here: --from needs none of it
 
-    workloads = selected(WORKLOADS, options.only)
+    workloads = selected(WORKLOADS, options.only, options.headline)
     if options.list:
         print(listing(workloads))
         return None

@@ -78,7 +78,7 @@ class Workload:
     keys: tuple[str, ...] = ("value",)  # of the JSON; the first one counts for ratios
     missing: Mapping[str, str] = field(default_factory=dict)
     rounds: int | None = None  # at most so many, for what takes long
-    headline: bool = False  # also in the README's short table
+    headline: bool = False  # in the README's table
 
 
 def python(module: str, *words: object) -> tuple[str, ...]:

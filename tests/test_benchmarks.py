@@ -101,6 +101,15 @@ def test_the_list_names_every_workload_and_contender(capsys) -> None:
     assert all(f"  {name}" in listed for name in workload.PACKAGES)
 
 
+def test_the_headline_is_what_the_readme_shows(capsys) -> None:
+    assert cli.main(["--headline", "--list"]) == 0
+    listed = capsys.readouterr().out.partition("contenders:")[0]
+    assert "spawn-join " in listed and "spawn/1000000 " not in listed
+    shown = (Path(__file__).parent.parent / "README.md").read_text()
+    for line in listed.strip().splitlines():
+        assert line.split("  ", 1)[1].strip() in shown.replace(", cpu,", ","), line
+
+
 def test_a_pattern_is_a_name_or_a_part_of_one_or_a_shell_pattern() -> None:
     all_of_them = [made_up(name) for name in ("a/1", "a/10", "b/1")]
 

@@ -272,6 +272,7 @@ OTHERS = [
         unit="ns",
         notes={"gevent": "spawn and join: the hub stays", "floor": "a generator"},
         missing={"threads": "nothing to start"},
+        headline=True,
     ),
 ]
 
@@ -287,6 +288,7 @@ def start(what: str, title: str) -> Workload:
         group="start",
         missing={"floor": "is the bare interpreter, which is subtracted"},
         rounds=3,
+        headline=what == "import",
     )
 
 

@@ -99,7 +99,7 @@ def refuse_alias(other: Descriptor | None, descriptor: Descriptor) -> None:
 class EpollPoller:
     """Linux's epoll, edge-triggered, one registration for a descriptor's life.
 
-    It is opened when there is something to watch or to wait for (see DOC: design/opened late).
+    It is opened when there is something to watch or to wait for (see DOC: design/late).
     """
 
     name = "epoll"
