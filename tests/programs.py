@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -46,6 +47,19 @@ def tool(*command: str, seconds: float = 60, **options: Any) -> subprocess.Compl
     return subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, check=False, **options
     )
+
+
+def until_asleep(pid: int) -> None:
+    """Wait until the process waits for something: what it opens for that is open then."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return  # it is gone; or there is no /proc, and nothing that looks there
+        if state in "SZ":
+            return
+        time.sleep(0.01)
 
 
 class Server:
@@ -84,6 +98,7 @@ class Server:
         except BaseException:
             self.kill()
             raise
+        until_asleep(self.pid)
         self.host, _, port = self.addresses[0].rpartition(":")
         self.host = self.host.strip("[]")
         self.port = int(port) if port.isdecimal() else 0

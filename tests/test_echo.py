@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import until_asleep
 
 ROOT = Path(__file__).resolve().parent.parent
 POLLERS = ("epoll", "poll", "select")
@@ -63,6 +64,7 @@ class EchoServer:
         )
         self.pid = self.process.pid
         self.host, self.port = self._address()
+        until_asleep(self.pid)
 
     def _address(self) -> tuple[str, int]:
         assert self.process.stdout is not None

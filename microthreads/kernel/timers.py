@@ -8,7 +8,7 @@ compared. The target's `timer` is the number of its entry, or None.
 A program's time limits are mostly all of one length, so their deadlines come
 in order. An entry that is due after all that came in order before goes to the
 end of a row; only what is due sooner goes on a heap. Of 100,000 sleeps, one
-costs an eighth less than with a heap alone.
+costs a seventh less than with a heap alone.
 
 Cancelling leaves the entry where it is, since neither can give up an entry
 from its middle; the entry is dead because its number is no longer its
