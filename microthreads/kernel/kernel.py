@@ -13,7 +13,7 @@ The life of a system call is the order of this file. Read it downwards:
     3  trap                      it yielded a call: attempt it now
     4  park                      it cannot go on: arm the call (in the trap)
     5  poll                      I/O and timers; nothing to wait for: deadlock
-    6  wake                      the only way back to the ready queue
+    6  wake                      the only way back to the ready queue (`Task.woken`)
     7  spawn, cancel, exit       how tasks begin and end
 
 Rules that the rest relies on:
@@ -41,9 +41,7 @@ from itertools import count
 from types import GeneratorType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from microthreads.errors import InvariantError
 from microthreads.kernel.clock import Clock, MonotonicClock
-from microthreads.kernel.contexts import resume
 from microthreads.kernel.pollers import Poller
 from microthreads.kernel.routines import (
     FINISHED,
@@ -93,7 +91,7 @@ class Core:
     """
 
     __slots__ = (
-        "_batch", "_called", "_observers", "clock", "current", "hurry", "ids", "live", "now",
+        "_batch", "_called", "clock", "current", "hurry", "ids", "live", "now", "observers",
         "outside", "policy", "poller", "ready", "shields_broken", "switches", "tasks", "timers",
     )  # fmt: skip
 
@@ -114,7 +112,7 @@ class Core:
         self.now = self.clock.now
         self.poller = poller
         self.policy = policy
-        self._observers: tuple[Observer, ...] = (*self.default_observers, *observers)
+        self.observers: tuple[Observer, ...] = (*self.default_observers, *observers)
         self.ready: list[Any] = []  # a FIFO: appended to, and taken whole
         self.current: Task[Any] | None = None
         self._batch: list[Any] = []  # the tasks of this round
@@ -160,7 +158,7 @@ class Core:
             self._batch = batch  # where a fork finds it
             left -= len(batch)
             again = self.ready  # a plain `again.append(task)` is what CPython runs fastest
-            for task in self._told(batch) if self._observers else batch:
+            for task in self._told(batch) if self.observers else batch:
                 self.current = task
                 value = task.value
                 try:
@@ -190,7 +188,7 @@ class Core:
         """The tasks of `batch`; each one's resume is observed just before it is given out."""
         for task in batch:
             self.current = task
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.resumed(task)
             yield task
 
@@ -204,7 +202,10 @@ class Core:
             del self._called[task.routine]
             task.switch_to(task.callers.pop())
             try:
-                request = resume(task, outcome)
+                if type(outcome) is Failure:
+                    request = task.step.throw(outcome.raised())
+                else:
+                    request = task.step.send(outcome)
             except StopIteration as stop:
                 outcome = stop.value
             except BaseException as error:
@@ -240,7 +241,7 @@ class Core:
         if value is not PENDING:
             task.value = value
             return True
-        for observer in self._observers:
+        for observer in self.observers:
             observer.parked(task, request)
         return False
 
@@ -293,7 +294,7 @@ class Core:
                 seconds = self.clock.may_block(deadline - self.now())
             elif not hopeless:
                 seconds = None
-            for observer in self._observers:
+            for observer in self.observers:
                 observer.idle(seconds)
         calls = self._look(seconds)
         for call in calls:
@@ -315,23 +316,7 @@ class Core:
         """Nothing can ever happen again. What follows is for a subclass to say."""
         raise NotImplementedError
 
-    # 6. Wake: the only way back to the ready queue
-
-    def wake(self, task: Task[Any], value: Any) -> None:
-        """Make a parked task ready, to be resumed with `value` or by raising a `Failure`.
-
-        Raises:
-            InvariantError: The task is not parked.
-        """
-        call = task.waiting_on
-        if call is None:
-            raise InvariantError(f"{task} was woken, but it is {task.state.value}, not parked")
-        call.waiter = task.waiting_on = None
-        task.value = value
-        self.ready.append(task)
-        if self._observers:
-            for observer in self._observers:
-                observer.woken(task, value)
+    # 6. Wake: the only way back to the ready queue is `Task.woken`
 
     # 7. Spawn, cancel, exit
 
@@ -358,8 +343,8 @@ class Core:
         if not daemon:
             self.live += 1
         self.ready.append(task)
-        if self._observers:
-            for observer in self._observers:
+        if self.observers:
+            for observer in self.observers:
                 observer.spawned(task)
         return task
 
@@ -371,7 +356,7 @@ class Core:
         call = task.waiting_on
         if call is not None:
             if call.disarm(task) is not PENDING:  # else it calls `Task.woken` when it is undone
-                self.wake(task, Failure(scope.interruption(call)))
+                task.woken(call, Failure(scope.interruption(call)))
         elif task is not self.current and is_unstarted(task.routine):
             task.value = Failure(scope.interruption(None))
 
@@ -391,8 +376,8 @@ class Core:
             joiners.popleft().wake(outcome)
         if task.closing is not None or task.holding:
             self._let_go(task)
-        if self._observers:
-            for observer in self._observers:
+        if self.observers:
+            for observer in self.observers:
                 observer.ended(task)
 
     def _let_go(self, task: Task[Any]) -> None:

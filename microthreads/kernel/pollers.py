@@ -107,13 +107,12 @@ class EpollPoller:
 
     def __init__(self) -> None:
         self.armed = 0
-        self._make = select.epoll  # an AttributeError where there is none
         self._epoll: select.epoll | None = None
         self.watched: dict[int, Descriptor] = {}
 
     def _opened(self) -> select.epoll:
         if self._epoll is None:
-            self._epoll = self._make()
+            self._epoll = select.epoll()
         return self._epoll
 
     def watch(self, descriptor: Descriptor) -> None:

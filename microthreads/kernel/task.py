@@ -18,7 +18,7 @@ from enum import Enum
 from sys import modules
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from microthreads.errors import Cancelled
+from microthreads.errors import Cancelled, InvariantError
 from microthreads.kernel.contexts import InContext, context_for
 from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
 from microthreads.kernel.scopes import Scope
@@ -214,10 +214,22 @@ class Task(Generic[T]):
         return self
 
     def woken(self, call: SystemCall[Any], value: Any) -> None:
-        """The call that it is parked on has ended with `value`, or is undone."""
+        """The call that it is parked on has ended with `value`, or is undone: it is ready.
+
+        The only way back to the ready queue. A task that is not parked on that call
+        breaks an invariant.
+        """
+        if self.waiting_on is not call:
+            raise InvariantError(f"{self} was woken, but it is {self.state.value}, not parked")
         if value is PENDING:
             value = Failure(self.cancelled.interruption(call))
-        self.kernel.wake(self, value)
+        call.waiter = self.waiting_on = None
+        self.value = value
+        kernel = self.kernel
+        kernel.ready.append(self)
+        if kernel.observers:
+            for observer in kernel.observers:
+                observer.woken(self, value)
 
     def when_armed(self, function: Callable[[], None]) -> None:
         """Its one call is armed: nothing else is waited for."""

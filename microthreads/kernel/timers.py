@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 SWEEP_FROM = 64  # below this, sweeping costs more than it saves
 
@@ -34,17 +34,14 @@ class Target(Protocol):
     def expire(self) -> None: ...
 
 
-Entry: TypeAlias = tuple[float, int, Target]
-
-
 class Timers:
     """Deadlines on the kernel's clock, in seconds."""
 
     __slots__ = ("_dead", "_heap", "_numbers", "_row")
 
     def __init__(self) -> None:
-        self._row: deque[Entry] = deque()
-        self._heap: list[Entry] = []
+        self._row: deque[Any] = deque()
+        self._heap: list[Any] = []
         self._numbers = count(1)
         self._dead = 0
 
@@ -68,7 +65,7 @@ class Timers:
         if self._dead > SWEEP_FROM and self._dead * 2 > len(self._row) + len(self._heap):
             self._sweep()
 
-    def pop_due(self, now: float) -> Target | None:
+    def pop_due(self, now: float) -> Any:  # a Target, or None
         """The first target whose deadline is not after `now`, its timer unset."""
         while (queue := self._soonest()) and queue[0][0] <= now:
             _, number, target = queue.popleft() if queue is self._row else heappop(queue)

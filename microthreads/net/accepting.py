@@ -39,10 +39,10 @@ from microthreads.kernel import (
     Task,
     check_routine,
     current_task,
-    is_routine,
     now,
     place_of_caller,
 )
+from microthreads.kernel.routines import is_routine
 from microthreads.net.socketcalls import AcceptMany
 from microthreads.net.sockets import Socket
 from microthreads.select import select

@@ -62,8 +62,7 @@ class _Patient(_SocketCall):
         return PENDING
 
     def attempt(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.full = False
+        self.full = False
         return super().attempt(task)
 
     def arm(self, waiter: Waiter) -> None:
@@ -215,8 +214,7 @@ class SendAll(_Writing):
     in_parts = "it takes effect in parts; use send(), which sends what there is room for"
 
     def attempt(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.bytes_sent = 0
+        self.bytes_sent = 0
         return super().attempt(task)
 
     def perform(self, task: Task[Any]) -> Any:

@@ -37,7 +37,7 @@ class Reading(DescriptorCall):
     def attempt(self, task: Task[Any]) -> Any:
         if self.descriptor.fd < 0:
             raise ClosedError(f"cannot {self}")
-        if self.waiter is None and self.side.first is not None:
+        if self.side.first is not None:
             raise BusyError(f"cannot {self}: {self.side.first.task} is already waiting to")
         value = self.take()
         return super().attempt(task) if value is PENDING else value
@@ -129,8 +129,7 @@ class ReadUntil(Reading):
         self.searched = 0  # how much of the buffer surely has no mark in it
 
     def attempt(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.searched = 0
+        self.searched = 0
         return super().attempt(task)
 
     def take(self) -> bytes | Literal[Pending.PENDING]:

@@ -197,9 +197,8 @@ class TlsSendAll(DescriptorCall):
         self.bytes_sent = 0
 
     def attempt(self, task: Task[Any]) -> Any:
-        if self.waiter is None:
-            self.bytes_sent = 0
-            self.tls.leftover.end()
+        self.bytes_sent = 0
+        self.tls.leftover.end()
         return super().attempt(task)
 
     def disarm(self, waiter: Waiter) -> None:
@@ -275,7 +274,7 @@ class TlsEnd(DescriptorCall):
         tls = self.tls
         tls.leftover.end()
         writer = self.side.first
-        if self.waiter is None and writer is not None:
+        if writer is not None:
             raise BusyError(f"cannot end {tls}: {writer.task} is still waiting to write")
         return super().attempt(task)
 

@@ -133,7 +133,7 @@ class Reachable(Core):
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of each transition from now on."""
-        self._observers += (observer,)
+        self.observers += (observer,)
 
     def snapshot(self) -> Snapshot:
         """All tasks that are not done, what each waits on, and the cycle if there is one."""

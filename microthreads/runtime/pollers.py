@@ -140,8 +140,13 @@ def _wanted(descriptor: Descriptor) -> int:
     return read | (selectors.EVENT_WRITE if descriptor.writing.first is not None else 0)
 
 
+def _epoll() -> Poller:
+    _ = select.epoll  # an AttributeError where there is none
+    return EpollPoller()
+
+
 POLLERS: dict[str, Callable[[], Poller]] = {
-    "epoll": EpollPoller,
+    "epoll": _epoll,
     "poll": lambda: SelectorPoller(selectors.PollSelector),
     "select": lambda: SelectorPoller(selectors.SelectSelector),
 }
