@@ -18,6 +18,8 @@ from benchmarks.tasks.clock import WARM, Watch, scaled
 
 Routine = Generator[Any, Any, Any]
 
+LONGER = 10  # times the work of the others, where it would be over in milliseconds
+
 
 def yields(count: int) -> Routine:
     for _ in range(count):
@@ -73,6 +75,7 @@ def timeouts(tasks: int, watch: Watch) -> int:
 
 
 def spawn_join(count: int, watch: Watch) -> int:
+    count *= LONGER
     for _ in range(count):
         finish(child())
     return count
@@ -102,7 +105,7 @@ def call(depth: int, watch: Watch) -> int:
 
 def hop(capacity: int, watch: Watch) -> int:
     """A value from one generator to another, through a deque if there is a capacity."""
-    count = scaled(40_000)
+    count = scaled(40_000) * LONGER
     values: deque[int] = deque()
 
     def producer() -> Routine:
