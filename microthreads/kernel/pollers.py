@@ -29,7 +29,6 @@ from microthreads.kernel.syscalls import SystemCall
 # Each call that an event is for is attempted before any task runs, so what all of them
 # receive is in memory at once. With 1,024 events of 64 KiB that cost twice the time of 16.
 EVENTS_AT_ONCE = 16
-FOR_EVER = -1.0
 LONGEST = 86_400.0  # seconds; the system's limit is 24 days, and waking early does no harm
 
 
@@ -142,7 +141,7 @@ class EpollPoller:
         watched = self.watched
         if not watched and seconds == 0:
             return calls  # there is nothing to ask the system for
-        timeout = FOR_EVER if seconds is None else min(seconds, LONGEST)
+        timeout = -1.0 if seconds is None else min(seconds, LONGEST)  # -1: for ever
         for fd, events in self._opened().poll(timeout, EVENTS_AT_ONCE):
             descriptor = watched.get(fd)
             if descriptor is None:

@@ -225,10 +225,9 @@ class Task(Generic[T]):
             value = Failure(self.cancelled.interruption(call))
         call.waiter = self.waiting_on = None
         self.value = value
-        kernel = self.kernel
-        kernel.ready.append(self)
-        if kernel.observers:
-            for observer in kernel.observers:
+        self.kernel.ready.append(self)
+        if self.kernel.observers:
+            for observer in self.kernel.observers:
                 observer.woken(self, value)
 
     def when_armed(self, function: Callable[[], None]) -> None:

@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any, Protocol
 
 SWEEP_FROM = 64  # below this, sweeping costs more than it saves
+FEW = 8  # a row of so many gives way: timers for tomorrow must not keep all others out
 
 
 class Target(Protocol):
@@ -50,10 +51,11 @@ class Timers:
         target.timer = number = next(self._numbers)
         row = self._row
         if row and deadline < row[-1][0]:
-            if len(row) > 1:
+            if len(row) > FEW:
                 heappush(self._heap, (deadline, number, target))
                 return
-            heappush(self._heap, row.pop())  # one that is far off must not stand in the way
+            while row:
+                heappush(self._heap, row.pop())
         row.append((deadline, number, target))
 
     def cancel(self, target: Target) -> None:
