@@ -110,6 +110,12 @@ def test_the_headline_is_what_the_readme_shows(capsys) -> None:
         assert line.split("  ", 1)[1].strip() in shown.replace(", cpu,", ","), line
 
 
+def test_a_pattern_that_no_headline_matches_is_an_error(capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["--headline", "--only", "spawn/1000000"])
+    assert "no workload matches 'spawn/1000000'" in capsys.readouterr().err
+
+
 def test_a_pattern_is_a_name_or_a_part_of_one_or_a_shell_pattern() -> None:
     all_of_them = [made_up(name) for name in ("a/1", "a/10", "b/1")]
 

@@ -148,17 +148,19 @@ def test_a_signal_just_before_the_first_wait_ends_it() -> None:
     assert run(main()) == signal.SIGUSR1
 
 
-def test_a_program_that_used_up_all_descriptors_can_still_wait(no_descriptors) -> None:
-    def main() -> Gen:
-        give_back = no_descriptors()
-        began = time.monotonic()
-        yield sleep(0.01)
-        took = time.monotonic() - began
-        give_back()
-        yield sleep(0.01)
-        return took
+def asleep(seconds: float, no_descriptors: Any, clock: Callable[[], float]) -> Gen:
+    """How far `clock` goes while the kernel first waits, with no descriptor to wait by."""
+    give_back = no_descriptors()
+    began = clock()
+    yield sleep(seconds)
+    took = clock() - began
+    give_back()
+    yield sleep(0.01)
+    return took
 
-    assert 0.009 < run(main()) < 1
+
+def test_a_program_that_used_up_all_descriptors_can_still_wait(no_descriptors) -> None:
+    assert 0.009 < run(asleep(0.01, no_descriptors, time.monotonic)) < 1
 
 
 def test_without_descriptors_a_post_is_still_heard(no_descriptors) -> None:
@@ -179,15 +181,28 @@ def test_without_descriptors_a_post_is_still_heard(no_descriptors) -> None:
 
 
 def test_it_does_not_spin_without_descriptors(no_descriptors) -> None:
+    assert run(asleep(0.3, no_descriptors, time.process_time)) < 0.1
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["never waited", "no descriptors"])
+def test_ctrl_c_reaches_a_kernel_that_has_no_bell(no_descriptors, waits) -> None:
+    cleaned: list[str] = []
+
     def main() -> Gen:
         give_back = no_descriptors()
-        began = time.process_time()
-        yield sleep(0.3)
-        used = time.process_time() - began
-        give_back()
-        return used
+        presser = threading.Timer(0.1, os.kill, args=(os.getpid(), signal.SIGINT))
+        presser.start()
+        try:
+            while True:
+                yield sleep(60) if waits else None
+        finally:
+            give_back()
+            presser.join()
+            cleaned.append("up")
 
-    assert run(main()) < 0.1
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
+    assert cleaned == ["up"]
 
 
 def test_a_kernel_to_embed_can_be_watched_before_it_ever_ran() -> None:

@@ -31,6 +31,11 @@ def call(depth: int, do: Callable[[int, int], Any]) -> int:
 # Generators
 
 
+def yields(count: int) -> Routine:
+    for _ in range(count):
+        yield
+
+
 def deep(depth: int, count: int) -> Routine:
     if depth:
         yield from deep(depth - 1, count)

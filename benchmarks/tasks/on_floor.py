@@ -21,11 +21,6 @@ Routine = Generator[Any, Any, Any]
 LONGER = 10  # times the work of the others, where it would be over in milliseconds
 
 
-def yields(count: int) -> Routine:
-    for _ in range(count):
-        yield
-
-
 def child() -> Routine:
     return 1
     yield
@@ -55,7 +50,7 @@ def crowd(tasks: int, watch: Watch, rounds: int, turns: Callable[[int], Routine]
 
 
 def switch(tasks: int, watch: Watch) -> int:
-    return crowd(tasks, watch, clock.rounds(tasks), yields)
+    return crowd(tasks, watch, clock.rounds(tasks), nested.yields)
 
 
 def timeouts(tasks: int, watch: Watch) -> int:
@@ -93,14 +88,7 @@ def resume(depth: int, watch: Watch) -> int:
 
 
 def call(depth: int, watch: Watch) -> int:
-    repeats = clock.calls(depth)
-
-    def main() -> Routine:
-        for _ in range(repeats):
-            yield from nested.nest(depth)
-
-    finish(main())
-    return repeats * depth
+    return nested.call(depth, lambda *work: finish(nested.calls(*work, watch)))
 
 
 def hop(capacity: int, watch: Watch) -> int:
@@ -127,7 +115,7 @@ def hop(capacity: int, watch: Watch) -> int:
 def hand_off(tasks: int, watch: Watch) -> int:
     """The owner's turn, then the first of those who wait becomes the owner."""
     count = scaled(40_000)
-    waiting = deque(yields(count) for _ in range(tasks))
+    waiting = deque(nested.yields(count) for _ in range(tasks))
     for _ in range(count):
         owner = waiting.popleft()
         owner.send(None)
@@ -153,7 +141,7 @@ def sleepers(tasks: int, watch: Watch) -> int:
 def parked(tasks: int, watch: Watch) -> dict[str, float]:
     """A suspended generator in a list."""
     before = clock.resident()
-    waiting = [yields(1) for _ in range(tasks)]
+    waiting = [nested.yields(1) for _ in range(tasks)]
     for routine in waiting:
         routine.send(None)
     return clock.grown(before, tasks)

@@ -45,13 +45,8 @@ def crowd(tasks: int, watch: Watch, rounds: int, turns: Callable[[int], Routine]
     return tasks * rounds
 
 
-def yields(count: int) -> Routine:
-    for _ in range(count):
-        yield
-
-
 def switch(tasks: int, watch: Watch) -> int:
-    return crowd(tasks, watch, clock.rounds(tasks), yields)
+    return crowd(tasks, watch, clock.rounds(tasks), nested.yields)
 
 
 def timeouts(tasks: int, watch: Watch) -> int:

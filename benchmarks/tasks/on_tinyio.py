@@ -23,9 +23,9 @@ def crowd(tasks: int, watch: Watch, rounds: int, turns: Callable[[int], Routine]
     """Tasks that take turns; one of them, which only yields, holds the watch."""
 
     def timed() -> Routine:
-        yield from yields(WARM)
+        yield from nested.yields(WARM)
         watch.begin()
-        yield from yields(rounds)
+        yield from nested.yields(rounds)
         watch.end()
 
     def main() -> Routine:
@@ -35,13 +35,8 @@ def crowd(tasks: int, watch: Watch, rounds: int, turns: Callable[[int], Routine]
     return tasks * rounds
 
 
-def yields(count: int) -> Routine:
-    for _ in range(count):
-        yield
-
-
 def switch(tasks: int, watch: Watch) -> int:
-    return crowd(tasks, watch, clock.rounds(tasks), yields)
+    return crowd(tasks, watch, clock.rounds(tasks), nested.yields)
 
 
 def timeouts(tasks: int, watch: Watch) -> int:
@@ -49,7 +44,7 @@ def timeouts(tasks: int, watch: Watch) -> int:
 
     def turns(count: int) -> Routine:
         for _ in range(count):
-            yield tinyio.timeout(yields(1), 10)
+            yield tinyio.timeout(nested.yields(1), 10)
 
     def main() -> Routine:
         yield [turns(rounds) for _ in range(tasks)]
@@ -159,7 +154,7 @@ def parked(tasks: int, watch: Watch) -> dict[str, float]:
         before = clock.resident()
         waiting = [event.wait() for _ in range(tasks)]
         yield set(waiting)
-        yield from yields(WARM)
+        yield from nested.yields(WARM)
         cost = clock.grown(before, tasks)
         event.set()
         yield waiting

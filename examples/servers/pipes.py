@@ -162,8 +162,12 @@ class Pipes:
         while True:
             await wait_signal(signal.SIGUSR1)
             self.count()
-            with contextlib.suppress(OSError):  # nobody reads it any more
-                print(self.totals, flush=True)
+            self.tell()
+
+    def tell(self) -> None:
+        """Print the totals."""
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            print(self.totals, flush=True)
 
 
 class Totals:

@@ -10,7 +10,6 @@ much and read nothing, and see that its memory stays as it is; `kill -USR1` it m
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import logging
 import sys
@@ -80,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = run_server(
         args, lambda stopping: reporting(pipes, serving(args, handler, stopping=stopping))
     )
-    with contextlib.suppress(OSError):  # nobody reads it any more
-        print(pipes.totals, flush=True)
+    pipes.tell()
     return code
 
 

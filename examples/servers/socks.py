@@ -17,7 +17,6 @@ Try: `curl --socks5-hostname 127.0.0.1:1080 http://example.org/`; start it with
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import hmac
 import ipaddress
@@ -245,8 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args,
         lambda stopping: reporting(server.pipes, serving(args, server.serve, stopping=stopping)),
     )
-    with contextlib.suppress(OSError):  # nobody reads it any more
-        print(server.pipes.totals, flush=True)
+    server.pipes.tell()
     return code
 
 

@@ -214,8 +214,23 @@ class SendAll(_Writing):
     in_parts = "it takes effect in parts; use send(), which sends what there is room for"
 
     def attempt(self, task: Task[Any]) -> Any:
+        data, side, sent = self.data, self.side, 0
         self.bytes_sent = 0
-        return super().attempt(task)
+        if type(data) is not bytes or not side.ready or self.descriptor.fd < 0:
+            return super().attempt(task)
+        # The first attempt is mostly the last: written out, an echo takes 200 ns less.
+        try:
+            sent = self.socket.sock.send(data, self.flags)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.descriptor.failed = True
+            raise
+        self.bytes_sent = sent
+        if sent == len(data):
+            return None
+        side.ready = False
+        return PENDING
 
     def perform(self, task: Task[Any]) -> Any:
         data = self.data
