@@ -48,7 +48,7 @@ from microthreads.kernel import (
 )
 from microthreads.runtime import Kernel, run
 from microthreads.select import select
-from microthreads.timeouts import move_on_after, shield, timeout
+from microthreads.timeouts import CancelScope, move_on_after, shield, timeout
 
 if TYPE_CHECKING:
     from microthreads.groups import Supervisor, TaskGroup, gather, parallel_map, race
@@ -113,6 +113,7 @@ __all__ = [
     "BrokenBarrierError",
     "BrokenLockError",
     "BusyError",
+    "CancelScope",
     "Cancelled",
     "Channel",
     "ClosedError",

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 from microthreads.kernel import (
     PENDING,
+    Core,
     Failure,
     Join,
     Pending,
@@ -24,27 +25,49 @@ from microthreads.kernel import (
     check_routine,
     place_of_caller,
 )
+from microthreads.kernel.current import headroom
+from microthreads.kernel.syscalls import room_for
 
 T = TypeVar("T")
 
 LONGEST_WAIT = 1e300  # seconds, short of where floats end
+FOR_EVER = object()  # stands for the timer of a sleep that has none
 
 
 def check_seconds(seconds: Any, name: str) -> float:
     """`seconds`, if it is a number that is not negative and not NaN."""
-    try:
-        good = seconds >= 0
-    except TypeError:
-        raise TypeError(f"{name}() needs a number of seconds, got {seconds!r}") from None
-    if not good:
+    number = _as_number(seconds, f"{name}()", "a number of seconds")
+    if not number >= 0:
         raise ValueError(f"{name}() needs seconds >= 0, got {seconds!r}")
-    kind = type(seconds)
-    if kind is not float and kind is not int:
-        seconds = float(seconds)
-    elif kind is int and seconds > LONGEST_WAIT:
-        raise ValueError(f"{name}() cannot count so many seconds: use math.inf")
-    number: float = seconds
     return number
+
+
+def check_time(time: Any, what: str) -> float:
+    """`time`, which `what` was given, if it is a number that is not NaN."""
+    number = _as_number(time, what, "a time in seconds")
+    if math.isnan(number):
+        raise ValueError(f"{what} needs a time in seconds, got nan")
+    return number
+
+
+def _as_number(thing: Any, what: str, wanted: str) -> float:
+    """`thing` as one of Python's own numbers: the kernel compares and adds no others."""
+    kind = type(thing)
+    if kind is float:
+        number: float = thing
+        return number
+    if kind is int and -LONGEST_WAIT < thing < LONGEST_WAIT:
+        return int(thing)
+    if isinstance(thing, str | bytes | bytearray):  # which float() would read
+        raise TypeError(f"{what} needs {wanted}, got {thing!r}")
+    try:
+        return float(thing)
+    except OverflowError:
+        raise ValueError(f"{what} cannot count so many seconds: use math.inf") from None
+    except ValueError:  # a signalling NaN
+        raise ValueError(f"{what} needs {wanted}, got {thing!r}") from None
+    except TypeError:
+        raise TypeError(f"{what} needs {wanted}, got {thing!r}") from None
 
 
 class Sleep(SystemCall[None]):
@@ -56,7 +79,7 @@ class Sleep(SystemCall[None]):
         self.waiter = None
         self.seconds = seconds
         self.deadline = math.inf
-        self.timer: int | None = None
+        self.timer: Any = None
 
     def attempt(self, task: Task[Any]) -> Literal[Pending.PENDING] | None:
         seconds = self.seconds
@@ -70,15 +93,18 @@ class Sleep(SystemCall[None]):
             waiter.kernel.timers.add(self.deadline, self)
         else:
             waiter.kernel.outside += 1  # waiting for ever on purpose is no deadlock
+            self.timer = FOR_EVER
 
     def disarm(self, waiter: Waiter) -> None:
-        if self.deadline < math.inf:
-            waiter.kernel.timers.cancel(self)
-        else:
+        if self.timer is FOR_EVER:
+            self.timer = None
             waiter.kernel.outside -= 1
+        elif self.timer is not None:
+            waiter.kernel.timers.cancel(self)
 
     def expire(self) -> None:
-        self.wake(None)
+        if self.waiter is not None:
+            self.waiter.woken(self, None)
 
     def describe(self) -> Wait:
         return Wait("sleep", deadline=self.deadline)
@@ -112,6 +138,9 @@ class Spawn(SystemCall[Task[T]]):
     def attempt(self, task: Task[Any]) -> Task[T]:
         return task.kernel.start(self.routine, self.name, self.daemon, task, self.place)
 
+    def discard(self, kernel: Core) -> None:
+        kernel.discard(self.routine)
+
 
 class Within(SystemCall[Any]):
     """Make a call, but do not wait for it longer than so many seconds.
@@ -122,7 +151,7 @@ class Within(SystemCall[Any]):
         otherwise: What says what happens then: it returns the result, or raises.
     """
 
-    __slots__ = ("call", "deadline", "otherwise", "seconds", "timer")
+    __slots__ = ("call", "deadline", "otherwise", "seconds", "timer", "timers")
 
     def __init__(self, call: SystemCall[Any], seconds: float, otherwise: Callable[[], Any]) -> None:
         self.waiter = None
@@ -130,7 +159,12 @@ class Within(SystemCall[Any]):
         self.seconds = seconds
         self.otherwise = otherwise
         self.deadline = math.inf
-        self.timer: int | None = None
+        self.timer: Any = None
+
+    @property
+    def room(self) -> int:
+        """See `Waiter`."""
+        return 8 + room_for(self)
 
     @property
     def calls(self) -> tuple[SystemCall[Any]]:
@@ -143,23 +177,39 @@ class Within(SystemCall[Any]):
 
     def arm(self, waiter: Waiter) -> None:
         kernel = waiter.kernel
-        self.call.waiter = self
-        self.call.arm(self)
+        self.timers = kernel.timers
         self.deadline = kernel.now() + self.seconds
         if self.deadline < math.inf:
-            kernel.timers.add(self.deadline, self)
+            self.timers.add(self.deadline, self)
+        self.call.waiter = self
+        try:
+            self.call.arm(self)
+        except BaseException:
+            self.disarm(waiter)
+            raise
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.kernel.timers.cancel(self)
+        if self.timer is not None:
+            self.timers.cancel(self)
         if self.call.waiter is self:
-            self.call.disarm(self)
-            self.call.waiter = None
+            try:
+                self.call.disarm(self)
+            finally:
+                self.call.waiter = None
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
+    def discard(self, kernel: Core) -> None:
+        self.call.discard(kernel)
+
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         """The call has ended in time."""
+        waiter = self.waiter
+        if waiter is None:
+            return False
+        headroom(8)  # so that no more can fail once the waiter has been told
+        taken = waiter.woken(self, value)
         call.waiter = None
-        self.task.kernel.timers.cancel(self)
-        self.wake(value)
+        self.timers.cancel(self)
+        return taken
 
     def when_armed(self, function: Callable[[], None]) -> None:
         """Leave it to the one that waits for this."""
@@ -168,6 +218,8 @@ class Within(SystemCall[Any]):
 
     def expire(self) -> None:
         """The time is over."""
+        if self.waiter is None:
+            return
         self.call.disarm(self)
         self.call.waiter = None
         try:
@@ -208,13 +260,7 @@ def sleep_until(deadline: float) -> SystemCall[None]:
         ValueError: `deadline` is NaN.
         TypeError: It is not a number.
     """
-    try:
-        number = math.isnan(deadline)
-    except TypeError:
-        raise TypeError(f"sleep_until() needs a time in seconds, got {deadline!r}") from None
-    if number:
-        raise ValueError("sleep_until() needs a time in seconds, got nan")
-    return SleepUntil(deadline)
+    return SleepUntil(check_time(deadline, "sleep_until()"))
 
 
 def spawn(

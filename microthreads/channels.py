@@ -21,8 +21,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
-from microthreads.errors import ClosedError
-from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, WaitQueue
+from microthreads.errors import ClosedError, text_of
+from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter, WaitQueue
+from microthreads.kernel.syscalls import task_of
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -52,7 +53,7 @@ class Channel(Generic[T]):
         if capacity < 0:
             raise ValueError(f"Channel() needs a capacity >= 0, got {capacity}")
         self.capacity = capacity
-        self.name = name
+        self.name = None if name is None else str(name)
         self.closed = False
         self.buffer: deque[T] = deque()
         self.senders = WaitQueue()
@@ -82,13 +83,13 @@ class Channel(Generic[T]):
         """
         if self.closed:
             raise ClosedError(f"cannot send on {self}: it is closed")
-        if self.receivers.first is not None:
-            self.receivers.popleft().wake(value)
-        elif len(self.buffer) < self.capacity:
+        while self.receivers.first is not None:
+            if self.receivers.wake_first(value):
+                return True
+        if len(self.buffer) < self.capacity:
             self.buffer.append(value)
-        else:
-            return False
-        return True
+            return True
+        return False
 
     @overload
     def try_recv(self) -> T | None: ...
@@ -100,18 +101,13 @@ class Channel(Generic[T]):
         Raises:
             ClosedError: The channel is closed, and empty.
         """
-        if self.buffer:
-            value: Any = self.buffer.popleft()
-            if self.senders.first is not None:
-                sender = self.senders.popleft()
-                self.buffer.append(sender.value)
-                sender.wake()
-            return value
-        if self.senders.first is not None:
-            sender = self.senders.popleft()
-            value = sender.value
-            sender.wake()
-            return value
+        buffer = self.buffer
+        while (sender := self.senders.first) is not None:
+            if self.senders.wake_first():
+                buffer.append(sender.value)  # at capacity 0, just on its way through
+                return buffer.popleft()
+        if buffer:
+            return buffer.popleft()
         if self.closed:
             raise ClosedError(f"cannot recv on {self}: it is closed, and empty")
         return default
@@ -122,11 +118,13 @@ class Channel(Generic[T]):
         What was sent can still be received. Tasks that wait to send or to
         receive get `ClosedError`.
         """
+        self.senders.check_room()
+        self.receivers.check_room()
         self.closed = True
         for queue in (self.senders, self.receivers):
-            while queue.first is not None:
-                call = queue.popleft()
-                call.fail(ClosedError(f"{self} was closed while {call.task} waited to {call.verb}"))
+            while (call := queue.first) is not None:
+                text = f"{text_of(self)} was closed while {task_of(call)} waited to {call.verb}"
+                queue.wake_first(Failure(ClosedError(text)))
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +166,10 @@ class Send(SystemCall[None]):
         return None if self.channel.try_send(self.value) else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        self.channel.senders.append(self)
+        channel = self.channel
+        channel.senders.append(self)
+        if channel.closed or len(channel.buffer) < channel.capacity:
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("send on", self.channel)
@@ -188,7 +189,10 @@ class Recv(SystemCall[T]):
         return self.channel.try_recv(PENDING)
 
     def arm(self, waiter: Waiter) -> None:
-        self.channel.receivers.append(self)
+        channel = self.channel
+        channel.receivers.append(self)
+        if channel.buffer or channel.closed:
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("recv on", self.channel)

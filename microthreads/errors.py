@@ -10,6 +10,7 @@ import it.
 
 from __future__ import annotations
 
+from _weakref import ref  # `weakref` takes its time to import
 from typing import Any
 
 __all__ = [
@@ -25,33 +26,82 @@ __all__ = [
 ]
 
 
+def text_of(thing: Any) -> str:
+    """``str(thing)``, or its kind if that fails: what is told must not fail in the telling."""
+    try:
+        return str(thing)
+    except BaseException:
+        return f"<{type(thing).__name__} that cannot be shown>"
+
+
 class Cancelled(BaseException):
     """Raised at a yield inside a cancelled scope; let it pass through.
 
     A ``BaseException``, so that ``except Exception`` does not swallow it.
 
     Attributes:
-        scope: What was cancelled: a task, or the ``timeout`` or
-            ``move_on_after`` block whose deadline passed.
+        scope: What was cancelled: a task, or the block (``timeout``, ``CancelScope``,
+            a group) that was. A task is not kept alive by it: None when it is gone.
         reason: What was given to ``cancel``; any object, often None.
         call: The system call that was given up. It took no effect, except for
             ``sendall``, which goes out in parts: see ``bytes_sent``.
     """
 
     def __init__(self, scope: Any = None, reason: Any = None, call: Any = None) -> None:
-        super().__init__(scope, reason)
-        self.scope = scope
+        super().__init__()
+        self._scope = scope
         self.reason = reason
         self.call = call
 
+    _scope: Any = None
+    _task: tuple[int, str] | None = None  # the number and name of a task that was cancelled
+    reason: Any = None
+    call: Any = None
+
+    @property
+    def scope(self) -> Any:
+        """What was cancelled."""
+        scope = self._scope
+        return scope() if type(scope) is ref else scope
+
+    @classmethod
+    def of_task(cls, task: Any, call: Any) -> Cancelled:
+        """The cancellation of `task`, at a yield of `call`."""
+        error = cls(ref(task), task.reason, call)
+        error._task = task.id, task.name
+        return error
+
     def __str__(self) -> str:
-        why = "" if self.reason is None else f": {self.reason}"
-        return f"{self.scope} was cancelled{why}"
+        why = "" if self.reason is None else f": {text_of(self.reason)}"
+        return f"{self._name()} was cancelled{why}"
+
+    def _name(self) -> str:
+        if self._task is not None:
+            return f"task #{self._task[0]} {self._task[1]}"
+        return text_of(self.scope)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.scope!r}, {self.reason!r})"
+
+    def __reduce__(self) -> Any:
+        """For another process: with names in place of what lives in this one."""
+        return type(self), (self._name(), _portable(self.reason))
 
     @property
     def bytes_sent(self) -> int:
         """How many bytes a cancelled ``sendall`` had sent; 0 for other calls."""
         return getattr(self.call, "bytes_sent", 0)
+
+
+def _portable(thing: Any) -> Any:
+    """`thing` if it can be pickled, else its text."""
+    from pickle import dumps  # noqa: PLC0415  (it takes its time to import)
+
+    try:
+        dumps(thing)
+    except Exception:
+        return text_of(thing)
+    return thing
 
 
 class ClosedError(Exception):
@@ -98,7 +148,7 @@ class DeadlockError(RuntimeError):
             Its ``str()`` is the message of the error.
     """
 
-    def __init__(self, snapshot: Any) -> None:
+    def __init__(self, snapshot: Any = None) -> None:
         super().__init__(snapshot)
         self.snapshot = snapshot
 

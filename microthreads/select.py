@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from microthreads.errors import text_of
 from microthreads.kernel import (
     PENDING,
+    Core,
     Failure,
     Join,
     Pending,
@@ -24,14 +26,21 @@ from microthreads.kernel import (
     Wait,
     Waiter,
 )
+from microthreads.kernel.current import headroom
+from microthreads.kernel.syscalls import room_for
+from microthreads.runtime.reports import logger, told
 
 __all__ = ["Select", "select"]
 
 
 class Select(SystemCall[tuple[int, Any]]):
-    """Make exactly one of several calls."""
+    """Make exactly one of several calls.
 
-    __slots__ = ("calls", "outcome", "settled", "then")
+    `undoing` has the branches that take their time to be undone, by their ids; each
+    comes back to `woken` with PENDING, perhaps while the others are being undone.
+    """
+
+    __slots__ = ("calls", "outcome", "releasing", "settled", "then", "undoing")
 
     def __init__(self, calls: list[SystemCall[Any]]) -> None:
         self.waiter = None
@@ -39,14 +48,21 @@ class Select(SystemCall[tuple[int, Any]]):
         self.outcome: Any = PENDING  # what has happened, while others are being undone
         self.settled = False  # whether anything has; nothing else may then
         self.then: list[Callable[[], None]] = []  # what is to follow when all are armed
+        self.undoing: dict[int, SystemCall[Any]] = {}
+        self.releasing = False
 
     def attempt(self, task: Task[Any]) -> Any:
         for index, call in enumerate(self.calls):
             if call.waiter is not None:
                 call.refuse_second_waiter()
-            value = call.attempt(task)
+            try:
+                value = call.attempt(task)
+            except BaseException as error:
+                value = Failure.caught(error)
             if value is not PENDING:
-                return value if isinstance(value, Failure) else (index, value)
+                for other in self.calls[index + 1 :]:
+                    other.discard(task.kernel)
+                return value if type(value) is Failure else (index, value)
         return PENDING
 
     def arm(self, waiter: Waiter) -> None:
@@ -57,13 +73,10 @@ class Select(SystemCall[tuple[int, Any]]):
                 if call.waiter is not None:
                     raise ValueError(f"select() got {call!r} twice: make a second one")
                 call.waiter = self
-                try:
-                    call.arm(self)
-                except BaseException:
-                    call.waiter = None
-                    raise
                 armed += 1
+                call.arm(self)
                 if self.waiter is None or self.settled:
+                    call.disarm(self)
                     return  # arming this branch has woken an earlier one
         except BaseException:
             self._release(self.calls[:armed])
@@ -76,30 +89,65 @@ class Select(SystemCall[tuple[int, Any]]):
         self.then.append(function)
 
     def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
-        return self._release(self.calls)
+        self._release(self.calls)
+        return PENDING if self.undoing else None
 
-    def _release(self, calls: list[SystemCall[Any]]) -> Literal[Pending.PENDING] | None:
-        """Undo these calls; PENDING if one takes time, and comes back to `woken`."""
-        undone: Literal[Pending.PENDING] | None = None
-        for call in calls:
-            if call.waiter is self:
-                if call.disarm(self) is PENDING:
-                    undone = PENDING
-                else:
-                    call.waiter = None
-        return undone
+    def discard(self, kernel: Core) -> None:
+        for call in self.calls:
+            call.discard(kernel)
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
+    def _release(self, calls: list[SystemCall[Any]]) -> None:
+        """Undo these calls, and note those that take time."""
+        self.releasing = True
+        try:
+            for call in calls:
+                if call.waiter is self and id(call) not in self.undoing:
+                    if self._undo(call) is not PENDING:
+                        call.waiter = None
+                    elif call.waiter is self:
+                        self.undoing[id(call)] = call
+        finally:
+            self.releasing = False
+
+    def _undo(self, call: SystemCall[Any]) -> Literal[Pending.PENDING] | None:
+        try:
+            return call.disarm(self)
+        except BaseException:  # a call of the program's own: what has happened has happened
+            told(logger().exception, "a branch of a select was not undone: %s", text_of(call))
+            return None
+
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         """One branch has succeeded, or is undone: when all others are, wake."""
-        call.waiter = None
-        if value is not PENDING and not self.settled:
+        waiter = self.waiter
+        if waiter is None:
+            return False
+        if value is PENDING:
+            self.undoing.pop(id(call), None)
+            call.waiter = None
+        elif self.settled:
+            return False
+        else:
+            headroom(self.room)
             self._settle(self._from(call, value))
-        if self._release(self.calls) is None:
+            call.waiter = None
+            self._release(self.calls)
+        if not self.undoing and not self.releasing:
             outcome, self.outcome = self.outcome, PENDING
-            self.wake(outcome)
+            return waiter.woken(self, outcome)
+        return True
+
+    @property
+    def room(self) -> int:
+        """See `Waiter`."""
+        return 16 + room_for(self)
 
     def _from(self, call: SystemCall[Any], value: Any) -> Any:
-        return value if isinstance(value, Failure) else (self.calls.index(call), value)
+        if type(value) is Failure:
+            return value
+        index = 0
+        while self.calls[index] is not call:
+            index += 1
+        return index, value
 
     def _settle(self, outcome: Any) -> None:
         """Something has happened, so nothing else may: the outermost select keeps the outcome."""
@@ -111,8 +159,9 @@ class Select(SystemCall[tuple[int, Any]]):
 
     def branch_settled(self, branch: SystemCall[Any], outcome: Any) -> None:
         """`branch`, a select itself, has settled, and wakes this one when all is undone."""
-        self._release([other for other in self.calls if other is not branch])
         self._settle(self._from(branch, outcome))
+        self.undoing[id(branch)] = branch
+        self._release(self.calls)
 
     def describe(self) -> Wait:
         if len(self.calls) == 1:
@@ -141,6 +190,7 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
     if not calls:
         raise ValueError("select() needs at least one system call")
     branches: list[SystemCall[Any]] = []
+    seen: set[int] = set()
     for position, request in enumerate(calls):
         call = as_call(request)
         if call is None:
@@ -149,8 +199,9 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
             )
         if call.in_parts is not None:
             raise TypeError(f"select() cannot take {call!r}: {call.in_parts}")
-        if any(call is other for other in branches):
+        if id(call) in seen:
             raise ValueError(f"select() got {call!r} twice: make a second one")
+        seen.add(id(call))
         branches.append(call)
     return Select(branches)
 

@@ -1,6 +1,6 @@
-"""Blocks of code with a time limit, and blocks that hold cancellation back.
+"""Blocks of code that can be cancelled, by a time limit or by hand, or that hold it back.
 
-Each is a cancel scope (kernel/scopes.py) with a timer. They are plain `with`
+Each is a cancel scope (kernel/scopes.py), mostly with a timer. They are plain `with`
 blocks, in generators and coroutines alike.
 """
 
@@ -10,49 +10,61 @@ import math
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
-from microthreads.calls import check_seconds
-from microthreads.errors import Cancelled
+from microthreads.calls import check_seconds, check_time
 from microthreads.kernel import Scope
+from microthreads.whose import apart, end_with
 
-__all__ = ["move_on_after", "shield", "timeout"]
+__all__ = ["CancelScope", "move_on_after", "shield", "timeout"]
 
 
-class _Limited(Scope):
-    """A scope that is cancelled at a deadline."""
+class CancelScope(Scope):
+    """``with CancelScope() as scope:`` can be ended by ``scope.cancel()``, from anywhere.
 
-    __slots__ = ("_deadline", "_struck", "expired", "seconds")
+    Then the yield that the block is in raises `Cancelled`, and the program goes on behind
+    the block. A plain call cancels it: before the block, in it, or from another task.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        deadline: When the block is ended, on the kernel's clock (see `now`), in seconds.
+
+    Attributes:
+        deadline: The same; it can be moved, before the block and in it.
+        expired: Whether the deadline has ended the block.
+        cancel_requested: Whether it was cancelled, by hand or by its deadline.
+        cancelled_caught: Whether the block was cut short, and so ended quietly.
+
+    Raises:
+        ValueError: `deadline` is NaN.
+        TypeError: It is not a number.
+    """
+
+    __slots__ = ("_deadline", "_struck", "cancelled_caught", "expired")
+
+    def __init__(self, *, deadline: float = math.inf) -> None:
         super().__init__()
-        self.seconds = check_seconds(seconds, type(self).__name__)
-        self.expired = self._struck = False
-        self._deadline = math.inf
+        self._deadline: float | None = check_time(deadline, "CancelScope()")
+        self.cancelled_caught = self.expired = self._struck = False
 
     @property
     def deadline(self) -> float:
-        """When the block is ended, on the kernel's clock, in seconds; it can be set."""
-        return self._deadline
+        """When the block is ended, on the kernel's clock, in seconds; it can be set.
+
+        Raises:
+            RuntimeError: It is set when the block has been left.
+        """
+        return math.inf if self._deadline is None else self._deadline
 
     @deadline.setter
     def deadline(self, deadline: float) -> None:
-        if math.isnan(deadline):
-            raise ValueError("a deadline must be a time in seconds, got nan")
+        deadline = check_time(deadline, "a deadline")
+        if self.left:
+            raise RuntimeError(f"the block of {self} has been left: it has no deadline any more")
         self._deadline = deadline
         if self.task is not None:
-            timers = self.task.kernel.timers
-            timers.cancel(self)
-            if deadline <= self.task.kernel.now():
-                self.expire()
-            elif deadline < math.inf:
-                timers.add(deadline, self)
+            self.task.kernel.timers.cancel(self)
+            self._set_timer(self.task.kernel.now())
 
     def __enter__(self) -> Any:
-        kernel = self.enter().kernel
-        self._deadline = deadline = kernel.now() + self.seconds
-        if self.seconds == 0:
-            self.expire()
-        elif deadline < math.inf:
-            kernel.timers.add(deadline, self)
+        self._set_timer(self.enter().kernel.now())
         return self
 
     def __aenter__(self) -> NoReturn:
@@ -61,20 +73,70 @@ class _Limited(Scope):
     async def __aexit__(self, *exc_info: object) -> None:
         """Never reached; Python looks for it before `__aenter__` is called."""
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        return end_with(self._end(error), error)
+
+    def _set_timer(self, now: float) -> None:
+        assert self.task is not None
+        deadline = self.deadline
+        if deadline <= now:
+            self.expire()
+        elif deadline < math.inf:
+            self.task.kernel.timers.add(deadline, self)
+
     def expire(self) -> None:
-        self._struck = True
+        """Its deadline has come."""
+        self._struck = self._struck or not self.cancel_requested
         self.cancel("its time is over")
 
-    def _end(self, error: BaseException | None) -> bool:
-        """Leave, and say whether `error` is this scope's own cancellation.
+    def _end(self, error: BaseException | None) -> BaseException | None:
+        """Leave, and return what there is in `error` besides this scope's own cancellation.
 
-        The block has expired also if it swallowed its `Cancelled`, but not if
-        none was ever raised: then what it waited for came first.
+        The block has expired also if it swallowed its `Cancelled`, or failed because of
+        it, but not if none was ever raised: then what it waited for came first.
         """
         self.leave()
-        own = isinstance(error, Cancelled) and error.scope is self
-        self.expired = self._struck and (own or (error is None and self.delivered))
-        return own
+        self.expired = self._struck and self.delivered
+        if error is None:
+            return None
+        own, rest = apart(error, self)
+        self.cancelled_caught = own is not None
+        return rest
+
+    def __str__(self) -> str:
+        return f"a {type(self).__name__} block"
+
+
+class _Limited(CancelScope):
+    """A scope that is cancelled so many seconds after it was entered."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float | None) -> None:
+        Scope.__init__(self)
+        self.seconds = seconds
+        if seconds is not None:
+            self.seconds = check_seconds(seconds, type(self).__name__)
+        self.cancelled_caught = self.expired = self._struck = False
+        self._deadline = None
+
+    def __enter__(self) -> Any:
+        kernel = self.enter().kernel
+        if self._deadline is not None:  # it was set, and counts
+            self._set_timer(kernel.now())
+            return self
+        seconds = math.inf if self.seconds is None else self.seconds
+        self._deadline = deadline = kernel.now() + seconds
+        if seconds == 0:
+            self.expire()
+        elif deadline < math.inf:
+            kernel.timers.add(deadline, self)
+        return self
 
     def __str__(self) -> str:
         return f"{type(self).__name__}({self.seconds})"
@@ -88,17 +150,19 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
     clock is looked at every 61 resumes, so tasks that compute make it late.
 
     Args:
-        seconds: How long the block may take; 0 ends it at its first yield,
-            `math.inf` never.
+        seconds: How long the block may take, from when it is entered; 0 ends it at its
+            first yield, `math.inf` and None never.
 
     Attributes:
         deadline: When the block is ended, on the kernel's clock; it can be moved.
         expired: Whether the block was ended by its deadline.
+        cancelled_caught: Whether the block was cut short.
 
     Raises:
         TimeoutError: The time is over. Its `__cause__` is the `Cancelled` that
             ended the block.
         ValueError: `seconds` is negative or NaN.
+        TypeError: It is not a number.
     """
 
     __slots__ = ()
@@ -109,10 +173,13 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        own = self._end(error)
-        if self.expired:
-            raise TimeoutError(f"timed out after {self.seconds} s") from error
-        return own
+        rest = self._end(error)
+        if rest is None and self.expired:
+            raise TimeoutError(f"timed out after {self._time()}") from error
+        return error is not None and end_with(rest, error)
+
+    def _time(self) -> str:
+        return "its deadline" if self.seconds is None else f"{self.seconds} s"
 
 
 class move_on_after(_Limited):  # noqa: N801
@@ -121,25 +188,20 @@ class move_on_after(_Limited):  # noqa: N801
     The program goes on behind the block; `scope.expired` says what happened.
 
     Args:
-        seconds: How long the block may take.
+        seconds: How long the block may take, from when it is entered; None and
+            `math.inf` for as long as it takes (`CancelScope` says that better).
 
     Attributes:
         deadline: When the block is ended, on the kernel's clock; it can be moved.
         expired: Whether the block was ended by its deadline.
+        cancelled_caught: Whether the block was cut short.
 
     Raises:
         ValueError: `seconds` is negative or NaN.
+        TypeError: It is not a number.
     """
 
     __slots__ = ()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        return self._end(error)
 
 
 class shield(Scope):  # noqa: N801
@@ -163,8 +225,7 @@ class shield(Scope):  # noqa: N801
 
     def __enter__(self) -> Self:
         self.shielding = True
-        task = self.enter()
-        task.kernel.recheck(task)
+        self.enter()
         return self
 
     def held_back(self) -> None:
@@ -176,9 +237,9 @@ class shield(Scope):  # noqa: N801
 
     def expire(self) -> None:
         """Its time is over: let the cancellation through."""
-        assert self.task is not None
         self.shielding = False
-        self.task.kernel.recheck(self.task)
+        if self.task is not None:
+            self.task.kernel.recheck(self.task)
 
     def __exit__(self, *exc_info: object) -> None:
         self.leave()

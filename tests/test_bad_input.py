@@ -347,6 +347,8 @@ def test_negative_and_nan_seconds_are_a_value_error_at_the_call(seconds: float) 
 @pytest.mark.parametrize("seconds", ["1", None, b"1", [1], object(), 1j])
 def test_seconds_of_a_wrong_type_are_a_type_error_at_the_call(seconds: Any) -> None:
     for make in (sleep, timeout, move_on_after, shield, sleep_until):
+        if seconds is None and make in (timeout, move_on_after):
+            continue  # that is no limit
         with pytest.raises(TypeError):
             make(seconds)
 

@@ -491,7 +491,7 @@ def test_the_future_of_a_task_that_is_cancelled_before_it_begins_is_done() -> No
             yield sleep(0.01)
             return future.exception(0)
 
-        assert "ended before this was done" in str(kernel.run(main()))
+        assert "later was cancelled" in str(kernel.run(main()))
 
 
 def test_the_future_of_a_task_that_is_abandoned_fails(vrun: Any) -> None:

@@ -120,7 +120,9 @@ def test_then_daemons_are_cancelled_and_their_finally_blocks_run(vrun: Any) -> N
     assert log == [("worker", "slept", 3), ("worker", "finally", 3), ("daemon", "finally", 4)]
 
 
-def test_a_daemon_that_has_not_begun_when_the_run_ends_never_begins(vrun: Any) -> None:
+def test_a_daemon_that_has_not_begun_when_the_kernel_is_closed_begins_and_cleans_up(
+    vrun: Any,
+) -> None:
     log: list[Any] = []
 
     def main() -> Gen:
@@ -133,7 +135,7 @@ def test_a_daemon_that_has_not_begun_when_the_run_ends_never_begins(vrun: Any) -
     with contextlib.closing(Kernel(clock=VirtualClock())) as kernel:
         main_result = kernel.run(instant())
         kernel.spawn(nap(log, "late", 1), daemon=True)
-    assert (main_result, log) == ("done", [])
+    assert (main_result, log) == ("done", [("late", "finally", 0)])
 
 
 def test_a_task_spawned_by_a_daemons_clean_up_is_cancelled_too(
@@ -443,8 +445,8 @@ def test_a_closed_kernel_refuses_everything_with_a_runtime_error() -> None:
     routine = main()
     for refused in (
         lambda: kernel.run(routine),
-        lambda: kernel.spawn(routine),
-        lambda: kernel.submit(routine),
+        lambda: kernel.spawn(main()),
+        lambda: kernel.submit(main()),
         lambda: kernel.post(print),
         kernel.tick,
     ):

@@ -425,7 +425,7 @@ def test_negative_and_nan_seconds_are_a_value_error(block: Any, seconds: float) 
 
 
 @pytest.mark.parametrize("block", [timeout, move_on_after])
-@pytest.mark.parametrize("seconds", ["1", None, [1], 1j])
+@pytest.mark.parametrize("seconds", ["1", b"1", [1], 1j])
 def test_seconds_that_are_no_number_are_a_type_error(block: Any, seconds: Any) -> None:
     with pytest.raises(TypeError):
         block(seconds)
@@ -570,7 +570,9 @@ def test_a_block_outside_a_task_is_a_runtime_error() -> None:
             pass
 
 
-def test_a_task_may_end_inside_a_block_it_never_left(vrun: Any) -> None:
+def test_a_task_that_ends_inside_a_block_is_named_and_the_block_strikes_nobody(
+    vrun: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     def child() -> Gen:
         timeout(5).__enter__()
         yield sleep(1)
@@ -583,6 +585,7 @@ def test_a_task_may_end_inside_a_block_it_never_left(vrun: Any) -> None:
         return value, now()
 
     assert vrun(main()) == ("value", 21)
+    assert "child ended inside timeout(5), which it left open" in caplog.text
 
 
 # --- deadline against completion ----------------------------------------------------------------

@@ -40,12 +40,14 @@ class GroupSpawn(Spawn[T]):
 
     def attempt(self, task: Task[Any]) -> Task[T]:
         group = self.group
-        if not group.open:
-            raise RuntimeError(f"cannot spawn in {group}: its block is not entered, or was left")
-        if group.ending and not group.children:
-            raise RuntimeError(f"cannot spawn in {group}: it was cancelled, or failed")
+        if not group.open or (group.ending and not group.children):
+            self.discard(task.kernel)
+            why = (
+                "it was cancelled, or failed" if group.open else "its block is not entered, or left"
+            )
+            raise RuntimeError(f"cannot spawn in {group}: {why}")
         # The children of a daemon are daemons to `run`, which would wait for them otherwise.
-        daemon = self.daemon or (group.task is not None and group.task.daemon)
+        daemon = self.daemon or (group.host is not None and group.host.daemon)
         child = task.kernel.start(self.routine, self.name, daemon, task, self.place)
         group.adopt(child, self.daemon)
         return child
@@ -68,7 +70,7 @@ class GroupJoin(SystemCall[None]):
             )
         if group.children:
             return PENDING
-        keep = task is not group.task
+        keep = task is not group.host
         outcome: None = group.outcome(keep=keep)  # or a Failure, which whoever gets it raises
         return outcome
 

@@ -14,7 +14,8 @@ as an ExceptionGroup.
 A plain `with` cannot wait at its end, `async with` can. So in a generator
 `group.join()` comes first; a block that is left without it, or by an error,
 cancels the children and goes on. The host's task then is not done before they
-are: a routine that waits for them is put under its own.
+are: a routine that waits for them is put under its own. So it is, too, when the
+host ends inside the block.
 
 Invariant: `children` are the tasks that are not done, and whether each is a
 daemon of the group; `live` counts those that are not.
@@ -26,9 +27,8 @@ import math
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
-from microthreads.errors import Cancelled
 from microthreads.groups.calls import GroupJoin, GroupSpawn
-from microthreads.groups.failures import failure_of, together
+from microthreads.groups.failures import failure_of, of_block, together
 from microthreads.groups.rest import Rest, rest_of
 from microthreads.kernel import (
     Failure,
@@ -42,7 +42,10 @@ from microthreads.kernel import (
     check_routine,
     place_of_caller,
 )
+from microthreads.kernel.current import headroom
+from microthreads.kernel.syscalls import get_context, set_context
 from microthreads.timeouts import shield
+from microthreads.whose import apart, end_with
 
 T = TypeVar("T")
 
@@ -68,6 +71,7 @@ class TaskGroup(Scope):
         "dismissed",
         "ending",
         "errors",
+        "host",
         "joiners",
         "live",
         "open",
@@ -78,6 +82,7 @@ class TaskGroup(Scope):
 
     def __init__(self) -> None:
         super().__init__()
+        self.host: Task[Any] | None = None  # the task whose block it is, until all is over
         self.children: dict[Task[Any], bool] = {}
         self.live = 0
         self.joiners = WaitQueue()
@@ -120,6 +125,7 @@ class TaskGroup(Scope):
 
     def cancel(self, reason: Any = None) -> None:
         """Cancel all tasks of the group and then the block, which ends quietly. A plain call."""
+        headroom(32)
         self._cancel_children(reason)
         self.unwanted = True
         self._settle()
@@ -137,7 +143,7 @@ class TaskGroup(Scope):
         if self.ending or self.dismissed:
             child.cancel(self.reason)
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         """A child has ended."""
         assert isinstance(call, Join)
         child = call.target
@@ -149,6 +155,7 @@ class TaskGroup(Scope):
         elif error is not None:
             self.rest.report(child)
         self._settle()
+        return True
 
     def ended(self, child: Task[Any], error: BaseException | None) -> None:
         """`child` has ended, with `error` if it failed."""
@@ -170,14 +177,16 @@ class TaskGroup(Scope):
         if self.children:
             return
         if self.rest is not None:
-            self.rest.groups.pop(self, None)
-        told = any(call.task is self.task for call in self.joiners)
+            self.rest.groups.pop(id(self), None)
+        told = any(call.task is self.host for call in self.joiners)
         if self.ending and (self.unwanted or not told):
             super().cancel(self.reason)
         if self.joiners:
             outcome = self.outcome(keep=not told)
             while self.joiners:
-                self.joiners.popleft().wake(outcome)
+                self.joiners.wake_first(outcome)
+        if self.left:
+            self.host = None
 
     def cancel_daemons(self) -> None:
         """Cancel the daemons, once: nobody else is left."""
@@ -201,10 +210,8 @@ class TaskGroup(Scope):
     # The block
 
     def __enter__(self) -> Self:
-        host = self.enter()
+        self.host = self.enter()
         self.open = True
-        if self.cancel_requested:
-            host.kernel.recheck(host)
         return self
 
     def __exit__(
@@ -213,27 +220,50 @@ class TaskGroup(Scope):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self.open = False
-        host = self.task
+        host = self.host
         if host is None or host.done:
             return False  # it was abandoned, and its generator is being collected
         left = len(self.children)
-        if left:
-            self._cancel_children("the block of its group was left")
-            self.rest = rest_of(host)
-            self.rest.groups[self] = None
+        self._close(host)
         self.leave()
-        own = isinstance(error, Cancelled) and error.scope is self
-        if not self.errors and (own or error is self.raised or not isinstance(error, Exception)):
-            if left and error is None:
-                raise _left(left)
-            return own
-        errors, self.errors = self.errors, []
+        if not left:
+            self.host = None  # it keeps nobody alive
+        _, rest = apart(error, self)
+        errors = self._failures(rest, host)
         if left and error is None:
             errors.append(_left(left))
-        elif error is not None and not isinstance(error, Cancelled):
-            errors += [error] if all(error is not each for each in errors) else []
-        raise together(errors) from None
+        if not errors:
+            return end_with(rest, error)
+        failed = errors[0] if left and error is None and len(errors) == 1 else together(errors)
+        try:
+            raise failed from None
+        finally:
+            set_context(failed, None if error is None else get_context(error))
+            del self, error, errors, failed, host, rest, trace  # tracebacks have this frame
+
+    def _failures(self, rest: BaseException | None, host: Task[Any]) -> list[BaseException]:
+        """What has failed: the tasks, and the block, with `rest`, if that is to be told beside."""
+        errors, self.errors = self.errors, []
+        raised, self.raised = self.raised, None
+        if rest is None or any(rest is each for each in errors):
+            return errors
+        if rest is raised:
+            return [*errors, rest] if errors else []
+        return errors + of_block(rest, host) if errors or isinstance(rest, Exception) else []
+
+    def _close(self, host: Task[Any], untold: bool = False) -> None:
+        """The block is over; what still runs is cancelled, and `host` waits for it at its end."""
+        self.open = False
+        if self.children or untold:
+            self._cancel_children("the block of its group was left")
+            self.rest = rest_of(host)
+            self.rest.groups[id(self)] = self
+
+    def task_ended(self) -> bool:
+        if self.host is not None:
+            self._close(self.host, bool(self.errors))
+        self.take_off()
+        return True
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -244,6 +274,8 @@ class TaskGroup(Scope):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
+        if self.host is None or self.host.done:
+            return False  # as `__exit__`
         failure = error
         try:
             if error is None:
@@ -254,11 +286,14 @@ class TaskGroup(Scope):
             await self._all_ended()
         except BaseException as given_up:  # even the shield was broken: run() is at its end
             failure = given_up
-        if self.__exit__(None, failure, None):
-            return True
-        if failure is not error and failure is not None:
-            raise failure
-        return False
+        try:
+            if self.__exit__(None, failure, None):
+                return True
+            if failure is not error and failure is not None:
+                raise failure
+            return False
+        finally:
+            del self, error, failure, trace  # tracebacks have this frame
 
     async def _all_ended(self) -> None:
         """Cancel what is left, and wait for it, whatever comes."""
@@ -271,7 +306,7 @@ class TaskGroup(Scope):
                     self.errors += late.exceptions
 
     def __str__(self) -> str:
-        where = "" if self.task is None else f" of {self.task}"
+        where = "" if self.host is None else f" of {self.host}"
         return f"TaskGroup{where} ({len(self.children)} running)"
 
     def __repr__(self) -> str:

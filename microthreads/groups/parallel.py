@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
+from microthreads.groups.together import results_of
 from microthreads.kernel import Place, Routine, SystemCall, Task, place_of_caller
 from microthreads.kernel.routines import is_routine
 from microthreads.spelling import any_spelling
@@ -57,51 +59,31 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
     def __init__(
         self, fn: Callable[[Any], Any], items: Iterable[Any], limit: int, place: Place
     ) -> None:
-        self._call = fn
+        self._begin = partial(begin, fn, place)
         self._items = iter(items)
         self._limit = limit
-        self._place = place
-        self._list: Any = self._collected()
+        self._collecting: Any = None
         self._group = TaskGroup()
         self._ahead: deque[Task[T]] = deque()
         self._next: Any = NOTHING
 
     # The list: a new item is begun whenever one of `limit` is done
 
-    @any_spelling
-    async def _collected(self) -> list[T]:
-        slots = Semaphore(self._limit)
-        tasks = []
-        async with self._group as group:
-            while True:
-                await slots.acquire()
-                try:
-                    item = next(self._items)
-                except StopIteration:
-                    break
-                task = await self._begin(group, item, slots)
-                tasks.append(task)
-        return [task.result() for task in tasks]
-
-    def _begin(self, group: TaskGroup, item: Any, slots: Semaphore | None) -> GroupSpawn[T]:
-        name = getattr(self._call, "__name__", None)
-        return GroupSpawn(group, self._one(item, slots), name, False, self._place)
-
-    def _one(self, item: Any, slots: Semaphore | None) -> Generator[Any, Any, T]:
-        try:
-            result: Any = self._call(item)
-            if is_routine(result) or isinstance(result, SystemCall | Task):
-                result = yield result
-        finally:
-            if slots is not None:
-                slots.release()
-        return cast("T", result)
+    @property
+    def _list(self) -> Any:
+        """The routine that returns the list; a stream never has it, which would hold the map."""
+        if self._collecting is None:
+            self._collecting = collected(self._begin, self._group, self._items, self._limit)
+        return self._collecting
 
     def send(self, value: Any) -> Any:
         """Go on with the routine that returns the list."""
         if self.gi_frame is None:
             raise RuntimeError("this parallel_map is used up: make another one")
-        return self._list.send(value)
+        try:
+            return self._list.send(value)
+        finally:
+            del self, value  # the traceback of an error that it holds has this frame
 
     def throw(self, *error: Any) -> Any:
         """Raise `error` in the routine that returns the list."""
@@ -133,7 +115,11 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
         trace: TracebackType | None,
     ) -> bool:
         self._group.cancel("its results are not wanted any more")
-        return await self._group.__aexit__(kind, error, trace)
+        self._ahead.clear()
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        finally:
+            del self, error, trace  # tracebacks have this frame
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -154,6 +140,50 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
             self._next = NOTHING
         if not self._ahead:
             raise StopAsyncIteration
-        result = await self._ahead[0]
-        self._ahead.popleft()
-        return result
+        first = self._ahead[0]
+        try:
+            return await first
+        finally:
+            if first.done:  # else this was cancelled, and asks for it again
+                self._ahead.popleft()
+            del self, first  # the traceback of its error has this frame
+
+
+# Functions, not methods: what they make must not hold the map that holds it
+
+
+def begin(
+    fn: Callable[[Any], Any], place: Place, group: TaskGroup, item: Any, slots: Semaphore | None
+) -> GroupSpawn[Any]:
+    """Begin with an item, in a task of its own."""
+    return GroupSpawn(group, one(fn, item, slots), getattr(fn, "__name__", None), False, place)
+
+
+def one(fn: Callable[[Any], Any], item: Any, slots: Semaphore | None) -> Generator[Any, Any, Any]:
+    """What the task of one item runs."""
+    try:
+        result = fn(item)
+        if is_routine(result) or isinstance(result, SystemCall | Task):
+            result = yield result
+    finally:
+        if slots is not None:
+            slots.release()
+    return result
+
+
+@any_spelling
+async def collected(
+    begin: Callable[..., GroupSpawn[Any]], group: TaskGroup, items: Iterator[Any], limit: int
+) -> list[Any]:
+    """The list of all results."""
+    slots = Semaphore(limit)
+    tasks = []
+    async with group:
+        while True:
+            await slots.acquire()
+            try:
+                item = next(items)
+            except StopIteration:
+                break
+            tasks.append(await begin(group, item, slots))
+    return results_of(tasks)

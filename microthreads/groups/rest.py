@@ -15,6 +15,7 @@ import math
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import Cancelled
 from microthreads.groups.failures import together
 from microthreads.kernel import Task
 from microthreads.runtime import reports
@@ -32,7 +33,7 @@ class Rest(Generator[Any, Any, Any]):
     """
 
     def __init__(self, host: Task[Any]) -> None:
-        self.groups: dict[TaskGroup, None] = {}
+        self.groups: dict[int, TaskGroup] = {}
         self.begun = False  # whether the host's own routine has ended
         self._on_crash = getattr(host.kernel, "on_crash", log_crash)
         self._course = self._wait_for_all()
@@ -45,19 +46,25 @@ class Rest(Generator[Any, Any, Any]):
         except BaseException as error:
             errors.append(error)
         self.begun = True
-        for group in list(self.groups):
+        for group in list(self.groups.values()):
             try:
                 with shield(math.inf):
                     yield group.join()
             except BaseException as late:
                 errors.append(late)
-        if errors:
-            raise together(errors) if len(errors) > 1 else errors[0]
-        return result
+        if not errors:
+            return result
+        try:
+            raise as_one(errors)
+        finally:
+            del self, errors, result  # the error's traceback has this frame
 
     def send(self, value: Any) -> Any:
         """The host's routine has returned `value`; or go on."""
-        return self._course.send(value)
+        try:
+            return self._course.send(value)
+        finally:
+            del self, value  # the traceback of an error that it holds has this frame
 
     def throw(self, *error: Any) -> Any:
         """The host's routine has failed with `error`; or go on."""
@@ -66,6 +73,12 @@ class Rest(Generator[Any, Any, Any]):
     def report(self, child: Task[Any]) -> None:
         """`child` has failed, and its host is elsewhere."""
         reports.crashed(child, self._on_crash)
+
+
+def as_one(errors: list[BaseException]) -> BaseException:
+    """What the host fails with: its own error, with those that came later."""
+    failures = [error for error in errors if not isinstance(error, Cancelled)]
+    return errors[0] if len(errors) == 1 else together(failures or errors)
 
 
 def rest_of(host: Task[Any]) -> Rest:

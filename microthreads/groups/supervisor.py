@@ -27,7 +27,9 @@ from microthreads.calls import check_seconds
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
 from microthreads.kernel import Place, Routine, Task, check_routine, now, place_of_caller
+from microthreads.kernel.current import headroom
 from microthreads.queues import Queue
+from microthreads.runtime.reports import told
 from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.timeouts import shield
 
@@ -97,7 +99,8 @@ class Supervisor:
         name: What reports call it.
 
     Attributes:
-        children: The children, in the order in which they were added.
+        children: The children, in the order in which they were added. A temporary one
+            is forgotten when it has ended.
 
     Raises:
         ValueError: No such strategy, or a negative number.
@@ -120,8 +123,8 @@ class Supervisor:
         self.strategy = strategy
         self.max_restarts = max_restarts
         self.max_seconds = check_seconds(max_seconds, "Supervisor")
-        self.name = name
-        self.children: list[Child] = []
+        self.name = None if name is None else str(name)
+        self._children: dict[Child, None] = {}
         self._group: Children | None = None
         self._restarted: deque[float] = deque()  # when, of the last `max_seconds`
         self._events: Queue[tuple[Child, Task[Any] | None, BaseException | None]] = Queue()
@@ -156,10 +159,16 @@ class Supervisor:
             )
         called = name or getattr(function, "__name__", None) or "child"
         child = Child(function, args, called, restart, place_of_caller())
-        self.children.append(child)
+        headroom(32)
+        self._children[child] = None
         if self._group is not None:
             self._events.put_nowait((child, None, None))
         return child
+
+    @property
+    def children(self) -> list[Child]:
+        """The children, in the order in which they were added."""
+        return list(self._children)
 
     def run(self) -> AwaitableGenerator[None]:
         """A routine that runs the children, until all have ended for good.
@@ -175,7 +184,7 @@ class Supervisor:
         if self._group is not None:
             raise RuntimeError(f"{self} is running already")
         self._events, self._restarted = Queue(), deque()
-        for child in self.children:
+        for child in self._children:
             self._events.put_nowait((child, None, None))
         try:
             async with Children(self) as self._group:
@@ -186,16 +195,26 @@ class Supervisor:
                         for child in reversed(self.children):
                             await self._end(child, f"{self} is ending")
         finally:
-            self._group = None
+            self._forget_tasks()
         if failed is not None:
+            name, error = failed[0].name, failed[1]
+            del failed  # the traceback of what is raised has this frame
             raise RuntimeError(
-                f"{self} gives up on {failed[0].name}: there were more than {self.max_restarts} "
+                f"{self} gives up on {name}: there were more than {self.max_restarts} "
                 f"restarts in {self.max_seconds} s"
-            ) from failed[1]
+            ) from error
+
+    def _forget_tasks(self) -> None:
+        self._group = None
+        self._events.shutdown(immediate=True)
+        self._events = Queue()
+        for child in self._children:
+            child.task = None
 
     async def _serve(self) -> tuple[Child, BaseException | None] | None:
         """Start and restart children; return the one that was restarted too often."""
-        while not self._events.empty() or any(child.running for child in self.children):
+        assert self._group is not None
+        while not self._events.empty() or self._group.children:
             child, task, error = await self._events.get()
             if task is None:
                 await self._start(child)
@@ -203,6 +222,8 @@ class Supervisor:
                 if self._too_often():
                     return child, error
                 await self._restart(child)
+            elif task is child.task and child.restart == "temporary":
+                self._children.pop(child, None)
         return None
 
     def _too_often(self) -> bool:
@@ -213,17 +234,17 @@ class Supervisor:
 
     async def _restart(self, failed: Child) -> None:
         """Start `failed` again, and what the strategy says is restarted with it."""
-        first = self.children.index(failed)
-        affected = {
-            "one_for_one": [failed],
-            "one_for_all": self.children,
-            "rest_for_one": self.children[first:],
-        }[self.strategy]
-        affected = [child for child in affected if child is failed or child.task is not None]
+        affected = [failed]
+        if self.strategy != "one_for_one":
+            children = self.children
+            first = 0 if self.strategy == "one_for_all" else children.index(failed)
+            affected = [child for child in children[first:] if child.task is not None]
         for child in reversed(affected):
             await self._end(child, f"{failed.name} is restarted")
         for child in affected:
-            if child is failed or child.restart != "temporary":
+            if child.restart == "temporary":
+                self._children.pop(child, None)
+            else:
                 child.restarts += 1
                 await self._start(child)
 
@@ -235,44 +256,46 @@ class Supervisor:
     async def _end(self, child: Child, reason: str) -> None:
         """Cancel `child`, and wait until it has ended, however it does."""
         task = child.task
-        if task is not None and not task.done:
-            task.cancel(reason)
-            try:
+        try:
+            if task is not None and not task.done:
+                task.cancel(reason)
                 await task
-            except BaseException:
-                if not task.done:
-                    raise  # it was this task that was cancelled
+        except BaseException:
+            if task is not None and not task.done:
+                raise  # it was this task that was cancelled
+        finally:
+            del self, child, task  # tracebacks have this frame
 
-    def child_ended(self, task: Task[Any], error: BaseException | None) -> None:
-        """The task of a child has ended, with `error` if it failed."""
+    def child_ended(self, child: Child, task: Task[Any], error: BaseException | None) -> None:
+        """The `task` of a child has ended, with `error` if it failed."""
         if error is not None:
-            logger.warning("%s, a child of %s, failed", task, self, exc_info=error)
-        for child in self.children:
-            if child.task is task:
-                self._events.put_nowait((child, task, error))
+            told(logger.warning, "%s, a child of %s, failed", task, self, exc_info=error)
+        self._events.put_nowait((child, task, error))
 
     def __str__(self) -> str:
         return f"Supervisor {self.name!r}" if self.name else "Supervisor"
 
     def __repr__(self) -> str:
-        return f"<{self}: {self.strategy}, {len(self.children)} children>"
+        return f"<{self}: {self.strategy}, {len(self._children)} children>"
 
 
 class Children(TaskGroup):
     """A group that leaves it to its supervisor what the failure of a child means."""
 
-    __slots__ = ("supervisor",)
+    __slots__ = ("child_of", "supervisor")
 
     def __init__(self, supervisor: Supervisor) -> None:
         super().__init__()
         self.supervisor = supervisor
+        self.child_of: dict[Task[Any], Child] = {}
 
     def ended(self, child: Task[Any], error: BaseException | None) -> None:
         """Tell the supervisor; but sys.exit() is no failure to recover from."""
-        if isinstance(error, SystemExit | KeyboardInterrupt):
+        of = self.child_of.pop(child)
+        if issubclass(type(error), (SystemExit, KeyboardInterrupt)):
             super().ended(child, error)
         else:
-            self.supervisor.child_ended(child, error)
+            self.supervisor.child_ended(of, child, error)
 
 
 class ChildSpawn(GroupSpawn[Any]):
@@ -280,10 +303,13 @@ class ChildSpawn(GroupSpawn[Any]):
 
     __slots__ = ("child",)
 
-    def __init__(self, group: TaskGroup, routine: Routine[Any], child: Child) -> None:
+    group: Children
+
+    def __init__(self, group: Children, routine: Routine[Any], child: Child) -> None:
         super().__init__(group, routine, child.name, False, child.place)
         self.child = child
 
     def attempt(self, task: Task[Any]) -> Task[Any]:
-        self.child.task = child = super().attempt(task)
-        return child
+        self.child.task = started = super().attempt(task)
+        self.group.child_of[started] = self.child
+        return started

@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
-from microthreads.kernel import Place, Routine, Task, check_routine, place_of_caller
+from microthreads.kernel import (
+    Place,
+    Routine,
+    Task,
+    check_routine,
+    current_task,
+    place_of_caller,
+)
+from microthreads.kernel.routines import starting
 from microthreads.spelling import AwaitableGenerator, any_spelling
 
 T = TypeVar("T")
@@ -28,7 +36,8 @@ def gather(*routines: Routine[Any]) -> AwaitableGenerator[list[Any]]:
         ExceptionGroup: Some failed; with all of their errors.
         TypeError: One is not a routine.
     """
-    return _gather(_checked(routines, "gather"), place_of_caller())
+    checked = _checked(routines, "gather")
+    return starting(_gather(checked, place_of_caller()), checked)
 
 
 def race(*routines: Routine[T]) -> AwaitableGenerator[T]:
@@ -47,7 +56,8 @@ def race(*routines: Routine[T]) -> AwaitableGenerator[T]:
     """
     if not routines:
         raise ValueError("race() needs at least one routine")
-    return _race(_checked(routines, "race"), place_of_caller())
+    checked = _checked(routines, "race")
+    return starting(_race(checked, place_of_caller()), checked)
 
 
 def _checked(routines: tuple[Routine[Any], ...], verb: str) -> tuple[Routine[Any], ...]:
@@ -60,7 +70,7 @@ def _checked(routines: tuple[Routine[Any], ...], verb: str) -> tuple[Routine[Any
 async def _gather(routines: tuple[Routine[Any], ...], place: Place) -> list[Any]:
     async with TaskGroup() as group:
         tasks = await _spawn_all(group, routines, place)
-    return [task.result() for task in tasks]
+    return results_of(tasks)
 
 
 @any_spelling
@@ -69,10 +79,24 @@ async def _race(routines: tuple[Routine[Any], ...], place: Place) -> Any:
         async with Race() as race:
             await _spawn_all(race, routines, place)
     except BaseExceptionGroup as failures:
-        if race.first is None or failures.exceptions != (race.first.exception(),):
+        if len(failures.exceptions) > 1 or not race.won_by(failures.exceptions[0]):
             raise
     assert race.first is not None
-    return race.first.result()
+    tasks = [race.first]
+    del race  # the error's traceback may have this frame
+    return results_of(tasks)[0]
+
+
+def results_of(tasks: list[Task[T]]) -> list[T]:
+    """The results of `tasks`, which is emptied: an error's traceback must not keep them."""
+    results = []
+    tasks.reverse()
+    try:
+        while tasks:
+            results.append(tasks.pop().result())
+    finally:
+        tasks.clear()
+    return results
 
 
 async def _spawn_all(
@@ -85,7 +109,7 @@ async def _spawn_all(
             tasks.append(await GroupSpawn(group, each, None, False, place))  # noqa: PERF401
     finally:
         for each in routines[len(tasks) :]:
-            each.close()
+            current_task().kernel.discard(each)
     return tasks
 
 
@@ -97,6 +121,10 @@ class Race(TaskGroup):
     def __init__(self) -> None:
         super().__init__()
         self.first: Task[Any] | None = None
+
+    def won_by(self, error: BaseException) -> bool:
+        """Whether that is what the first to end has failed with."""
+        return self.first is not None and self.first.exception() is error
 
     def ended(self, child: Task[Any], error: BaseException | None) -> None:
         """The first to end has won; what the others fail with is told beside."""

@@ -27,8 +27,10 @@ class InContext:
         self.routine = routine
         self.send = partial(context.run, routine.send)
 
-    def throw(self, error: BaseException) -> Any:
-        return self.context.run(self.routine.throw, error)
+    @property
+    def throw(self) -> Any:
+        """What raises an error in it. No function of ours: its frame would keep the error."""
+        return partial(self.context.run, self.routine.throw)
 
 
 def context_for(parent: Task[Any] | None) -> Any:

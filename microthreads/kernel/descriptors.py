@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from microthreads.errors import BusyError, ClosedError
+from microthreads.errors import BusyError, ClosedError, text_of
 from microthreads.kernel.syscalls import PENDING, Failure, SystemCall, Wait, Waiter
 from microthreads.kernel.waitqueue import WaitQueue
 
@@ -81,7 +81,9 @@ class Descriptor:
     def detach(self) -> None:
         """Stop watching it; those who wait get `ClosedError` at once. A plain call."""
         poller = self.poller
-        waiting = [(call, str(call)) for call in (*self.reading, *self.writing)]
+        waiting = [(call, text_of(call)) for call in (*self.reading, *self.writing)]
+        self.reading.check_room()
+        self.writing.check_room()
         if poller is not None:
             poller.forget(self)
         self.fd = -1
@@ -149,7 +151,14 @@ class DescriptorCall(SystemCall[Any]):
             except OSError:
                 self.descriptor.failed = True
                 raise
+            except ValueError:
+                self._check_open()  # a finalizer came in between
+                raise
         return PENDING
+
+    def _check_open(self) -> None:
+        if self.descriptor.fd < 0:
+            raise ClosedError(f"cannot {self}") from None
 
     def retry(self) -> None:
         """As `SystemCall.retry`; without an attempt in between an echo takes 2 % less."""
@@ -166,6 +175,8 @@ class DescriptorCall(SystemCall[Any]):
         if value is not PENDING:
             self.disarm(waiter)
             waiter.woken(self, value)
+            if type(value) is Failure:  # its error's traceback may lead to this frame
+                del self, value, waiter
 
     def arm(self, waiter: Waiter) -> None:
         descriptor, side = self.descriptor, self.side
@@ -174,18 +185,21 @@ class DescriptorCall(SystemCall[Any]):
             raise BusyError(f"cannot {self}: {holder} is already waiting to")
         poller = waiter.kernel.poller
         side.append(self)
+        if self.waiter is None:
+            return  # its wait was ended by another just now
         poller.armed += 1
         try:
             poller.watch(descriptor)
         except BaseException:
-            side.remove(self)
-            poller.armed -= 1
+            self.disarm(waiter)
             side.ready = True  # for nobody will ever report that it is
+            self._check_open()  # a finalizer came in between
             raise
 
     def disarm(self, waiter: Waiter) -> None:
-        self.side.remove(self)
-        waiter.kernel.poller.armed -= 1
+        if getattr(self, "queue", None) is not None:
+            self.side.remove(self)
+            waiter.kernel.poller.armed -= 1
 
     def describe(self) -> Wait:
         return Wait(type(self).__name__.lower(), self.descriptor)

@@ -26,7 +26,10 @@ Rules that the rest relies on:
   raised at its next yield, so that nothing received is ever lost.
 - Between the poller's report and the next resume only attempts run, never a
   task, so no report can be out of date when it is acted on.
-- A task cannot stop the kernel. Only a broken invariant can.
+- A task cannot stop the kernel. Only a broken invariant can. What a signal handler
+  raises while the kernel itself works ends the run, and every task cleans up: see
+  `mend` in runtime/interrupts.py.
+- The kernel keeps nothing alive: what has ended is held by those alone who can ask for it.
 
 Where to read next: syscalls.py for the protocol, task.py, scopes.py for
 cancellation, descriptors.py and pollers.py for I/O. docs/life-of-a-system-call
@@ -47,10 +50,13 @@ from microthreads.kernel.routines import (
     FINISHED,
     Place,
     Routine,
+    awaits,
+    check_identity,
     check_routine,
+    given_to,
     is_fresh,
     is_routine,
-    is_unstarted,
+    is_suspended,
     used_up,
     without_await,
 )
@@ -91,8 +97,9 @@ class Core:
     """
 
     __slots__ = (
-        "_batch", "_called", "clock", "current", "hurry", "ids", "live", "now", "observers",
-        "outside", "policy", "poller", "ready", "shields_broken", "switches", "tasks", "timers",
+        "_called", "again", "batch", "clock", "current", "hurry", "ids", "live", "now",
+        "observers", "outside", "policy", "poller", "portions", "ready", "shields_broken",
+        "switches", "tasks", "timers",
     )  # fmt: skip
 
     default_observers: ClassVar[tuple[Observer, ...]] = ()
@@ -115,7 +122,9 @@ class Core:
         self.observers: tuple[Observer, ...] = (*self.default_observers, *observers)
         self.ready: list[Any] = []  # a FIFO: appended to, and taken whole
         self.current: Task[Any] | None = None
-        self._batch: list[Any] = []  # the tasks of this round
+        self.batch: list[Any] = []  # the tasks that are being resumed
+        self.portions: list[list[Any]] = []  # the rest of a long round, the next ones last
+        self.again: list[Any] = []  # calls to retry, since a look at them was cut short
         self.tasks: dict[Routine[Any], Task[Any]] = {}  # all that are not done
         self._called: dict[Routine[Any], Task[Any]] = {}  # routines that others yielded
         self.live = 0  # how many of them are not daemons
@@ -130,14 +139,15 @@ class Core:
 
     def turn(self, *, block: bool = True) -> None:
         """Wait until something can go on (or only look), and let it."""
-        self._poll(block)
         try:
+            self._poll(block)
             self._round()
-        except BaseException:
-            # What was not resumed yet stays ready, and first.
-            after = self._batch.index(self.current) + 1 if self.current in self._batch else 0
-            self.ready[:0] = self._batch[after:]
+        except BaseException as error:
+            self._cut_short(error)
             raise
+
+    def _cut_short(self, error: BaseException) -> None:
+        """A signal handler, mostly, has raised in the kernel itself. A subclass mends that."""
 
     # 2. Resume: send the last result into the routine
 
@@ -148,41 +158,58 @@ class Core:
         calls but those it is about. Taking the whole queue and walking it
         costs 10 ns a resume less than a `popleft` for each.
         """
-        policy, trap, end = self.policy, self._trap, self._exit
+        policy, trap, end, portions = self.policy, self._trap, self.exit, self.portions
         left = RESUMES_PER_POLL
-        while (ready := self.ready) and left > 0 and not self.hurry:
-            if policy is None:
-                self.ready, batch = [], ready
+        task = request = value = None
+        while (ready := portions or self.ready) and left > 0 and not self.hurry:
+            if portions:
+                batch = portions.pop()
+            elif policy is not None:
+                batch = [self.ready.pop(policy(self.ready))]
             else:
-                batch = [ready.pop(policy(ready))]
-            self._batch = batch  # where a fork finds it
+                self.ready, batch = [], ready
+                if len(batch) > RESUMES_PER_POLL:
+                    batch = self._first_portion(batch)
+            self.batch = batch  # where a fork finds it
             left -= len(batch)
             again = self.ready  # a plain `again.append(task)` is what CPython runs fastest
             for task in self._told(batch) if self.observers else batch:
                 self.current = task
-                value = task.value
-                try:
-                    if value is None:
-                        request = task.step.send(None)
-                    else:
-                        task.value = None
-                        if type(value) is Failure:
-                            request = task.step.throw(value.raised())
+                while True:  # once, and once more for each caller that it returns to
+                    value = task.value
+                    try:
+                        if value is None:
+                            request = task.step.send(None)
                         else:
-                            request = task.step.send(value)
-                except StopIteration as stop:
-                    if not task.callers:
-                        end(task, stop.value)
-                    elif self._return(task, stop.value):
-                        again.append(task)
-                except BaseException as error:
-                    if self._return(task, Failure.caught(error)):
-                        again.append(task)
-                else:
-                    if (request is None and task.cancelled is None) or trap(task, request):
-                        again.append(task)
+                            task.value = None
+                            if type(value) is not Failure or awaits(task.routine):
+                                request = task.step.send(value)
+                            else:
+                                request = task.step.throw(value.raised())
+                    except StopIteration as stop:
+                        value = stop.value
+                    except BaseException as error:
+                        if is_suspended(task.routine) is not None:  # it is not what raised
+                            raise
+                        value = Failure.caught(error)
+                    else:
+                        if (request is None and task.cancelled is None) or trap(task, request):
+                            again.append(task)
+                        break
+                    if task.callers is None and task.scope is None:
+                        end(task, value)
+                        break
+                    if not self._return(task, value):
+                        break
         self.switches += RESUMES_PER_POLL - left
-        self.current = None
+        self.current = task = request = value = None
+        self.batch = ready = batch = []  # an error's traceback may keep this frame
+
+    def _first_portion(self, batch: list[Any]) -> list[Any]:
+        """Put a long round off but for its first part: the clock is looked at in between."""
+        size = RESUMES_PER_POLL
+        self.portions += [batch[i : i + size] for i in range(size, len(batch), size)][::-1]
+        return batch[:size]
 
     def _told(self, batch: list[Task[Any]]) -> Iterator[Task[Any]]:
         """The tasks of `batch`; each one's resume is observed just before it is given out."""
@@ -196,34 +223,26 @@ class Core:
         """The task's routine has ended, with a result or a `Failure`.
 
         Its outcome goes to the routine that yielded it; if there is none, the
-        task is done. Returns whether the task stays ready.
+        task is done. Returns whether there is one, to be resumed at once.
         """
-        while task.callers:
-            del self._called[task.routine]
-            task.switch_to(task.callers.pop())
-            try:
-                if type(outcome) is Failure:
-                    request = task.step.throw(outcome.raised())
-                else:
-                    request = task.step.send(outcome)
-            except StopIteration as stop:
-                outcome = stop.value
-            except BaseException as error:
-                outcome = Failure.caught(error)
-            else:
-                return self._trap(task, request)
-        self._exit(task, outcome)
-        return False
+        if not task.callers and task.scope is not None:
+            outcome = self._left_open(task, outcome)
+        if not task.callers:
+            self.exit(task, outcome)
+            return False
+        del self._called[task.routine]
+        task.switch_to(task.callers.pop())
+        task.value = outcome
+        return True
 
     # 3. Trap: it yielded a call; attempt it now. And 4, park: it cannot go on; arm the call
 
     def _trap(self, task: Task[Any], request: Any) -> bool:
         """Serve what `task` yielded. Returns whether the task stays ready."""
-        scope = task.cancelled
-        if scope is not None:
-            task.value = Failure(scope.interruption(request))
-            return True
+        value: Any = None  # PENDING: it is being armed
         try:
+            if task.cancelled is not None:
+                return self._refuse(task, request)
             if not isinstance(request, SystemCall):
                 request = self._call(task, request)
                 if request is None:
@@ -234,16 +253,57 @@ class Core:
             if value is PENDING:  # park; a function of its own would cost 50 ns
                 request.waiter, task.waiting_on = task, request
                 request.arm(task)
+                if request.waiter is None or task.cancelled is not None:
+                    self._disturbed(task, request)
         except BaseException as error:
-            if task.waiting_on is not None:  # the call could not be armed
-                task.waiting_on = request.waiter = None
-            value = Failure.caught(error)
-        if value is not PENDING:
-            task.value = value
-            return True
-        for observer in self.observers:
-            observer.parked(task, request)
-        return False
+            value = self._call_failed(task, request, error, value)
+        if value is PENDING:
+            for observer in self.observers:
+                observer.parked(task, request)
+            return False
+        task.value = value
+        task = request = value = None  # type: ignore[assignment]  # as `_round` does at its end
+        return True
+
+    def _refuse(self, task: Task[Any], request: Any) -> bool:
+        """`task` is cancelled: its call is not made."""
+        assert task.cancelled is not None
+        task.value = Failure(task.cancelled.interruption(request))
+        if request is not None:
+            self.discard(request)
+        return True
+
+    def _disturbed(self, task: Task[Any], request: SystemCall[Any]) -> None:
+        """Something came while the call was being armed, as a finalizer can."""
+        if request.waiter is None:
+            request.disarm(task)  # it was woken: what was armed after that
+        else:
+            self.recheck(task)  # it was cancelled before it had anything to be undone
+
+    def _call_failed(self, task: Task[Any], call: Any, error: BaseException, value: Any) -> Any:
+        """The call failed, or, its `value` being PENDING, could not be armed, or not wholly."""
+        if value is PENDING:
+            try:
+                call.disarm(task)
+            except BaseException:  # noqa: S110
+                pass  # a call of the program's own, which has failed already
+            if task.waiting_on is None:
+                return PENDING  # it had been woken while it was armed
+            task.waiting_on = call.waiter = None
+        return Failure.caught(error)
+
+    def discard(self, request: Any) -> None:
+        """A call or a routine that was yielded, or was to be, will never be made."""
+        try:
+            if isinstance(request, SystemCall):
+                request.discard(self)
+            elif is_routine(request):
+                self._check_usable(request, "run")  # or somebody else runs it
+                request.close()
+                for each in given_to(request):
+                    self.discard(each)
+        except Exception:  # noqa: S110
+            pass  # a call of the program's own; nobody waits for it
 
     def _call(self, task: Task[Any], routine: Any) -> Join[Any] | None:
         """`task` yielded a routine: run it, on the task's own stack of callers.
@@ -256,7 +316,7 @@ class Core:
             task.value = routine.value  # as the call would say, 200 ns later
             return None
         if routine is None:
-            return None  # a bare yield, seen by `_return`
+            return None  # a bare yield of a task that was cancelled, and is not any more
         if not is_routine(routine):
             if callable(routine):
                 check_routine(routine, "yield")
@@ -265,7 +325,7 @@ class Core:
             raise TypeError(
                 f"{task} yielded {routine!r}, which is no system call, task or routine{hint}"
             )
-        if routine in self.tasks or routine in self._called or not is_fresh(routine):
+        if not is_fresh(routine) or routine in self.tasks or routine in self._called:
             self._check_usable(routine, "run")
         if task.callers is None:
             task.callers = []
@@ -275,6 +335,7 @@ class Core:
         return None
 
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
+        check_identity(routine, verb)
         task = self.tasks.get(routine) or self._called.get(routine)
         problem = used_up(routine) if task is None else f"is run by {task} already"
         if problem is not None:
@@ -285,10 +346,11 @@ class Core:
     def _poll(self, block: bool = True) -> None:
         """Wake the tasks whose calls can go on; wait for one if no task is ready."""
         self.hurry = False
+        before = len(self.ready)
         deadline = self.timers.next_deadline()
         seconds: float | None = 0.0
         hopeless = False
-        if block and not self.ready:
+        if block and not self.ready and not self.portions and not self.again:
             hopeless = deadline is None and not self.poller.armed and not self.outside
             if deadline is not None:
                 seconds = self.clock.may_block(deadline - self.now())
@@ -297,16 +359,30 @@ class Core:
             for observer in self.observers:
                 observer.idle(seconds)
         calls = self._look(seconds)
-        for call in calls:
-            call.retry()
+        if calls or self.again:
+            calls = self._retry(calls)
         if hopeless and not calls and not self.ready:
             self._deadlock()
         elif deadline is not None:
-            if block and not calls and not self.ready:
+            if block and not calls and not self.ready and not self.portions:
                 self.clock.reach(deadline)
-            now = self.now()
-            while (target := self.timers.pop_due(now)) is not None:
-                target.expire()
+            self.timers.expire_due(self.now())
+        if self.portions and len(self.ready) > before:
+            self._let_in(before)
+
+    def _retry(self, calls: list[SystemCall[Any]]) -> list[SystemCall[Any]]:
+        """Attempt the reported calls again; those that are left if one cuts this short, later."""
+        self.again = calls = [*self.again, *calls]
+        for call in calls:
+            call.retry()
+        self.again = []
+        return calls
+
+    def _let_in(self, before: int) -> None:
+        """In the middle of a long round: what was woken comes next, up to a portion of it."""
+        until = before + RESUMES_PER_POLL
+        self.portions.append(self.ready[before:until])
+        del self.ready[before:until]
 
     def _look(self, seconds: float | None) -> list[SystemCall[Any]]:
         """Wait, and return the calls to attempt again. A subclass may know of more of them."""
@@ -351,36 +427,53 @@ class Core:
     def recheck(self, task: Task[Any]) -> None:
         """A scope of `task` has changed: find what cancels it now, and make that felt."""
         task.cancelled = scope = None if task.routine is None else reaching(task)
-        if scope is None:
-            return
         call = task.waiting_on
-        if call is not None:
-            if call.disarm(task) is not PENDING:  # else it calls `Task.woken` when it is undone
-                task.woken(call, Failure(scope.interruption(call)))
-        elif task is not self.current and is_unstarted(task.routine):
-            task.value = Failure(scope.interruption(None))
+        if scope is None or call is None or call.waiter is None:
+            return  # or the next yield will see it
+        try:
+            undone = call.disarm(task)
+            value = Failure(scope.interruption(call))
+        except BaseException as error:  # a call of the program's own
+            undone, value = None, Failure.caught(error)
+        if undone is not PENDING:  # else it calls `Task.woken` when it is undone
+            task.woken(call, value)
 
-    def _exit(self, task: Task[Any], outcome: Any) -> None:
+    def _left_open(self, task: Task[Any], outcome: Any) -> Any:
+        """The routine of `task` has ended inside blocks of it. A subclass ends these."""
+        raise NotImplementedError
+
+    def exit(self, task: Task[Any], outcome: Any) -> None:
         """`task` has ended: keep its outcome, and tell those who wait for it."""
-        assert task.routine is not None
-        del self.tasks[task.routine]
+        if type(outcome) is Failure:
+            outcome = self._as_outcome(task, outcome)
+        routine = task.routine  # which goes last: that may run finalizers
+        assert routine is not None
+        del self.tasks[routine]
         if not task.daemon:
             self.live -= 1
-        task.routine = task.step = task._parent = task.scope = None
         task.value = outcome
-        joiners = task.joiners
+        task.routine = task.step = task.scope = task.cancelled = task._parent = None
         if type(outcome) is Failure:
-            without_await(outcome.traceback)
-            self._failed(task, outcome.error, joined=bool(joiners))
-        while joiners:
-            joiners.popleft().wake(outcome)
+            self._failed(task, outcome.error, joined=bool(task.joiners))
+        if task.as_parent is not None:
+            task.as_parent.clear()
+        joiners = task.joiners
+        if joiners is not None:
+            while joiners.first is not None:
+                joiners.wake_first(outcome)
         if task.closing is not None or task.holding:
-            self._let_go(task)
+            self.let_go(task)
         if self.observers:
             for observer in self.observers:
                 observer.ended(task)
 
-    def _let_go(self, task: Task[Any]) -> None:
+    def _as_outcome(self, task: Task[Any], failure: Failure) -> Failure:
+        """What a task has failed with, as it is kept for those who join."""
+        without_await(failure.traceback)
+        failure.keep()
+        return failure
+
+    def let_go(self, task: Task[Any]) -> None:
         """`task` ended with something to close, or with locks. A subclass sees to them."""
 
     def put_under(self, task: Task[Any], routine: Routine[Any]) -> None:

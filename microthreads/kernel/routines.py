@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from gc import get_referents
 from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -92,6 +93,7 @@ def _hint(thing: Any) -> str:
 
 
 ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
+RESUMABLE = 0x20 | 0x80 | 0x100 | ASYNC_GENERATOR  # CO_GENERATOR, CO_COROUTINE and the like
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
 
@@ -123,15 +125,50 @@ def name_of(routine: Any) -> str:
     return getattr(routine, "__name__", None) or type(routine).__name__
 
 
-def is_unstarted(routine: Any) -> bool:
-    """Whether a live routine surely has not run its first step yet."""
-    return _ask(routine, "suspended") is False and _ask(routine, "running") is False
+def is_suspended(routine: Any) -> bool | None:
+    """True: it waits at a yield; False: it has not begun; None: it runs, or has ended.
+
+    None as well for other classes' routines, which cannot be relied on to tell.
+    """
+    if not isinstance(routine, GeneratorType | CoroutineType):
+        return None
+    if _ask(routine, "suspended"):
+        return True
+    begun = _ask(routine, "running") or _ask(routine, "frame") is None
+    return None if begun else False
+
+
+def check_identity(routine: Any, verb: str) -> None:
+    """Refuse a routine that is not known by its identity: the kernel keeps them in a dict."""
+    kind: Any = type(routine)
+    if kind.__hash__ is not object.__hash__ or kind.__eq__ is not object.__eq__:
+        raise TypeError(
+            f"cannot {verb} a {kind.__name__}: its class defines __eq__ or __hash__, and the "
+            "kernel tells routines apart by identity; have a routine `yield from` it"
+        )
+
+
+given: WeakKeyDictionary[Any, tuple[Any, ...]] = WeakKeyDictionary()
+
+
+def starting(routine: T, routines: tuple[Any, ...]) -> T:
+    """`routine`, which is going to start `routines`: if it never begins, they are closed, too."""
+    given[routine] = routines
+    return routine
+
+
+def given_to(routine: Any) -> tuple[Any, ...]:
+    """The routines that `routine` would have started."""
+    return given.pop(routine, ())
 
 
 def _ask(routine: Any, what: str) -> Any:
     """An attribute that generators, coroutines and async generators prefix each their way."""
     for prefix in ("gi_", "cr_", "ag_"):
-        answer = getattr(routine, prefix + what, None)
+        try:
+            answer = getattr(routine, prefix + what, None)
+        except Exception:  # a class of the program's own
+            return None
         if answer is not None:
             return answer
     return None
@@ -146,20 +183,62 @@ def frames_of(routine: Any) -> Iterator[FrameType]:
         routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")
 
 
+def awaits(routine: Any) -> bool:
+    """Whether a suspended `routine` waits inside the `__await__` of a call or task of ours.
+
+    That raises by itself a failure that it is sent.
+    """
+    while (inner := _delegate_of(routine)) is not None:
+        routine = inner
+    code = getattr(routine, "gi_code", None)
+    return code is not None and code.co_name == "__await__" and is_ours(code)
+
+
+def _delegate_of(routine: Any) -> Any:
+    """What `routine` waits for by `yield from` or `await`, or None."""
+    if type(routine).__name__ in WRAPPERS:  # these do not tell what they wrap
+        return next((each for each in get_referents(routine) if _ask(each, "code")), None)
+    return getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")
+
+
+# What stands between an `await` and the coroutine or async generator that it runs.
+WRAPPERS = frozenset(
+    {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
+)
+
+
 def is_ours(code: CodeType) -> bool:
     """Whether `code` is this package's own."""
     return code.co_filename.startswith(PACKAGE)
 
 
+get_traceback = vars(BaseException)["__traceback__"].__get__
+"""The traceback of an error, whatever its class makes of the name."""
+
+
+def is_from_us(error: BaseException) -> bool:
+    """Whether `error` was raised by this package's own code."""
+    trace: TracebackType | None = get_traceback(error)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and is_ours(trace.tb_frame.f_code)
+
+
 def without_our_frames(error: BaseException) -> BaseException:
     """`error` without the frames of this package at the top of its traceback.
 
-    There stand the run loop and the call's attempt.
+    There stand the run loop and the call's attempt. The frames below still lead to them
+    (`f_back`), so what they held is let go, where they have ended.
     """
-    trace = error.__traceback__
-    while trace is not None and is_ours(trace.tb_frame.f_code):
+    trace: TracebackType | None = get_traceback(error)
+    while trace is not None and is_ours(code := trace.tb_frame.f_code):
+        if not code.co_flags & RESUMABLE:
+            try:
+                trace.tb_frame.clear()
+            except RuntimeError:
+                pass  # it goes on
         trace = trace.tb_next
-    return error.with_traceback(trace)
+    return BaseException.with_traceback(error, trace)
 
 
 def without_await(trace: TracebackType | None) -> None:

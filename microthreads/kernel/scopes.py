@@ -9,7 +9,7 @@ from the code inside it, for a while.
 `task.cancelled` is the answer the kernel looks at: the outermost cancelled
 scope that no shield holds back, or None. It changes only when a scope is
 entered, left, cancelled, or a shield breaks; all four end in
-`Kernel.recheck`.
+`Core.recheck`.
 
 `timeouts.py` makes the scopes that programs use out of these.
 """
@@ -19,53 +19,89 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from microthreads.errors import Cancelled
-from microthreads.kernel.current import current_task
+from microthreads.kernel.current import current_task, headroom
 
 if TYPE_CHECKING:
     from microthreads.kernel.task import Task
 
 
 class Scope:
-    """A `with` block of one task that can be cancelled by itself."""
+    """A `with` block of one task that can be cancelled by itself.
 
-    __slots__ = ("cancel_requested", "delivered", "outer", "reason", "shielding", "task", "timer")
+    It is new until it is entered, open while `task` is set, and `left` for good.
+    """
+
+    __slots__ = (
+        "cancel_requested", "delivered", "left", "outer", "reason", "shielding", "task", "timer",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.task: Task[Any] | None = None
+        self.task: Task[Any] | None = None  # None again when it is left: it keeps nobody alive
         self.outer: Scope | None = None
-        self.cancel_requested = False
+        self.cancel_requested = self.left = False
         self.delivered = False  # whether a yield has raised because of it
         self.shielding = False
         self.reason: Any = None
-        self.timer: int | None = None
+        self.timer: Any = None
 
     def enter(self) -> Task[Any]:
         """Become the innermost scope of the running task."""
-        if self.task is not None:
+        if self.task is not None or self.left:
             raise RuntimeError(f"{self} has been entered already: make a new one for each block")
         self.task = task = current_task()
         self.outer = task.scope
         task.scope = self
+        if self.cancel_requested or self.shielding:
+            task.kernel.recheck(task)
         return task
 
     def leave(self) -> None:
-        """Stop being a scope; only the innermost one of the running task can."""
+        """Stop being a scope; only the innermost one of the running task should.
+
+        Raises:
+            RuntimeError: Another one was to be left first. It has no effect any more, even so.
+        """
         task = self.task
         if task is None or task.routine is None:
-            return  # a task that was abandoned, and whose generator is being collected
+            return  # it was taken off, or the task was abandoned and is being collected
         if task.scope is not self or task.kernel.current is not task:
+            self.take_off()
             raise RuntimeError(
                 f"{self} was entered by {task}, and is not its innermost scope: leave scopes "
                 "in the task that entered them, in the opposite order"
             )
-        task.kernel.timers.cancel(self)
-        task.scope = self.outer
+        self.task, self.left = None, True
+        task.scope, self.outer = self.outer, None
+        if self.timer is not None:
+            task.kernel.timers.cancel(self)
         if self.shielding or task.cancelled is not None:  # else it made no difference
             task.kernel.recheck(task)
+
+    def take_off(self) -> None:
+        """Have no effect any more, wherever among the scopes of its task this one stands."""
+        task, self.task, self.left = self.task, None, True
+        if task is None or task.routine is None:
+            return
+        task.kernel.timers.cancel(self)
+        inner: Any = task.scope
+        if inner is self:
+            task.scope = self.outer
+        while inner is not None:
+            if inner.outer is self:
+                inner.outer = self.outer
+            inner = inner.outer
+        self.outer = None
+        task.kernel.recheck(task)
+
+    def task_ended(self) -> bool:
+        """The task has ended, and this block is still open. Returns whether that is an error."""
+        self.take_off()
+        return False
 
     def cancel(self, reason: Any = None) -> None:
         """End the block: raise `Cancelled` at the yield it is in, or the next one."""
         if not self.cancel_requested:
+            headroom()
             self.cancel_requested = True
             self.reason = reason
             if self.task is not None:

@@ -8,11 +8,18 @@ A task yields a `SystemCall`; the kernel performs it through four methods:
                      wakes anybody
     describe()       say what is waited for, for reports
 
+and, where a call that is not made would leave something behind, `discard`.
+
 A call is armed for one *waiter*: the task that yielded it, or the call that it
 is a part of (`select` arms its branches for itself). While it is armed, its
 `waiter` is set, and it may stand in one wait queue. Whoever makes the call
-succeed takes it out of that queue and calls `wake`, `fail`, or, where only
-another attempt can tell, `retry`.
+succeed calls `wake_first` of that queue (or takes it out and calls `wake` or
+`fail`), or, where only another attempt can tell, `retry`.
+
+A plain call can come at any moment, also while a call is being armed: from a
+finalizer, when garbage is collected. So `arm` looks once more when all is in place,
+where a plain call could have made the attempt succeed, and `disarm` of a call that is
+armed by half, or not at all, does no harm.
 
 Invariant: `waiter` is None if and only if the call is not armed.
 
@@ -38,7 +45,7 @@ from typing import (
 
 from microthreads.errors import InvariantError
 from microthreads.kernel.current import running_kernel
-from microthreads.kernel.routines import without_our_frames
+from microthreads.kernel.routines import get_traceback, is_from_us, without_our_frames
 
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core
@@ -65,8 +72,15 @@ class Waiter(Protocol):
     @property
     def kernel(self) -> Core: ...  # of that task
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
-        """`call`, armed for this waiter, succeeded with `value`, or a `Failure`."""
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
+        """`call`, armed for this waiter, succeeded with `value`, or a `Failure`.
+
+        Returns whether it was taken: not if something else has just ended the wait.
+        An error that is raised means that nothing has happened.
+        """
+
+    @property
+    def room(self) -> int: ...  # how many calls, one in the other, `woken` takes; see `room_for`
 
     def when_armed(self, function: Callable[[], None]) -> None:
         """Call `function` when all is armed that is waited for together with this."""
@@ -105,30 +119,77 @@ class Wait:
     def __repr__(self) -> str:
         return f"<Wait: {self}>"
 
+    def __reduce__(self) -> Any:
+        """For another process: with names in place of what lives in this one."""
+        on = None if self.on is None else str(self.on)
+        return Wait, (self.kind, on, None, self.deadline)
+
+
+# How errors are asked and changed, whatever their classes make of these names.
+get_context = vars(BaseException)["__context__"].__get__
+set_context = vars(BaseException)["__context__"].__set__
+set_cause = vars(BaseException)["__cause__"].__set__
+with_traceback = BaseException.with_traceback
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note to `error`, if its class takes any."""
+    try:
+        BaseException.add_note(error, text)
+    except BaseException:  # noqa: S110
+        pass  # it cannot be changed
+
+
+AS_IT_IS: Any = object()
+MUCH_ROOM = 64  # calls, for a waiter that does not say
+
 
 class Failure:
     """An error on its way to a task, with the traceback to raise it with.
 
+    Of a value it is asked by `type(value) is Failure`: `isinstance` asks the value as well,
+    which may be a proxy that answers with an error.
+
     The traceback is kept apart since raising an error again, for a second
-    joiner, would otherwise add the first joiner's frames to it.
+    joiner, would otherwise add the first joiner's frames to it; the context of an
+    error that several may get, since each would write its own into it.
     """
 
-    __slots__ = ("error", "traceback")
+    __slots__ = ("context", "error", "traceback")
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
-        self.traceback: TracebackType | None = error.__traceback__
+        self.traceback: TracebackType | None = get_traceback(error)
+        self.context: Any = AS_IT_IS
 
     @staticmethod
     def caught(error: BaseException) -> Failure:
         """The failure of `error`, which was just caught; a broken invariant goes on up."""
-        if isinstance(error, InvariantError):
+        if issubclass(type(error), InvariantError) and is_from_us(error):
             raise error
         return Failure(without_our_frames(error))
 
+    def keep(self) -> None:
+        """This is a task's outcome: raise it for each joiner as it is now."""
+        self.context = get_context(self.error)
+
     def raised(self) -> BaseException:
         """The error, as it was when the failure was made."""
-        return self.error.with_traceback(self.traceback)
+        error = with_traceback(self.error, self.traceback)
+        if self.context is not AS_IT_IS:
+            set_context(error, self.context)
+        return error
+
+
+def task_of(call: SystemCall[Any]) -> str:
+    """The task that `call` is armed for, as text."""
+    return "nobody" if call.waiter is None else str(call.waiter.task)
+
+
+def room_for(call: SystemCall[Any]) -> int:
+    """How much of the stack it may take to wake `call`, to be had beforehand by `headroom`."""
+    room: int = getattr(call.waiter, "room", MUCH_ROOM)
+    return room
 
 
 class SystemCall(Generic[T]):
@@ -164,8 +225,17 @@ class SystemCall(Generic[T]):
         A call that cannot be undone at once returns `PENDING`, and calls
         `wake(PENDING)` when it is. It may be asked more than once.
         """
-        self.queue.remove(self)
+        queue = getattr(self, "queue", None)
+        if queue is not None:
+            queue.remove(self)
         return None
+
+    def discard(self, kernel: Core) -> None:
+        """The call will not be made: let go of what only it would have used.
+
+        It was given up before it was attempted: its task was cancelled, or another
+        branch of its `select` went first.
+        """
 
     def describe(self) -> Wait:
         """What a task parked on this call waits for."""
@@ -189,7 +259,7 @@ class SystemCall(Generic[T]):
         waiter = self.waiter
         if waiter is None:
             raise RuntimeError(f"{self} is not armed for any task: it cannot be woken")
-        waiter.woken(self, value)
+        waiter.woken(self, value)  # if it is not taken, somebody else was faster
 
     def fail(self, error: BaseException) -> None:
         """End the wait by raising `error`; the call must be out of its queue."""
@@ -208,6 +278,8 @@ class SystemCall(Generic[T]):
         if value is not PENDING:
             self.disarm(waiter)
             waiter.woken(self, value)
+            if type(value) is Failure:  # its error's traceback may lead to this frame
+                del self, value, waiter
 
     def refuse_second_waiter(self) -> NoReturn:
         """Say that one call cannot be waited for twice at the same time."""
@@ -216,8 +288,14 @@ class SystemCall(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         if running_kernel() is None:
             raise RuntimeError(f"{self} was awaited outside a kernel: use microthreads.run(main())")
-        result: T = yield self
-        return result
+        result: Any = yield self
+        if type(result) is Failure:  # raised here, it keeps what is being handled: DOC: design/here
+            del self
+            try:
+                raise result.raised()
+            finally:
+                del result  # its error's traceback has this frame
+        return result  # type: ignore[no-any-return]  # another local is 8 bytes a connection
 
     __iter__ = __await__
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from enum import Enum
 from sys import modules
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from microthreads.errors import Cancelled, InvariantError
 from microthreads.kernel.contexts import InContext, context_for
+from microthreads.kernel.current import headroom
 from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
@@ -50,10 +51,14 @@ class Task(Generic[T]):
         name: What reports call it; by default the routine's name.
         daemon: Whether `run` may end without waiting for it.
         waiting_on: The system call it is parked on, or None.
-        closing: What is closed when the task ends, even if it never began: a
+        closing: What is closed when the task has ended, in whatever way: a
             connection, say. Anything with a `close()`, or None.
         holding: The locks that it owns, in the order in which it took them.
+        as_parent: A list of itself, which its children hold in its place, or None. It
+            is emptied when the task ends: they must not keep its result alive.
     """
+
+    room: ClassVar[int] = 16  # see Waiter
 
     callers: list[Routine[Any]] | None
     waiting_on: SystemCall[Any] | None
@@ -66,9 +71,9 @@ class Task(Generic[T]):
     reason: Any
 
     __slots__ = (
-        "__weakref__", "_parent", "_place", "callers", "cancel_requested", "cancelled", "closing",
-        "daemon", "holding", "id", "joiners", "kernel", "name", "reason", "routine",
-        "scope", "step", "value", "waiting_on",
+        "__weakref__", "_parent", "_place", "as_parent", "callers", "cancel_requested",
+        "cancelled", "closing", "daemon", "holding", "id", "joiners", "kernel", "name", "reason",
+        "routine", "scope", "step", "value", "waiting_on",
     )  # fmt: skip
 
     def __init__(
@@ -87,13 +92,19 @@ class Task(Generic[T]):
             self.name: str = name or routine.__name__  # type: ignore[union-attr]  # as name_of
         except AttributeError:
             self.name = name_of(routine)
-        self.daemon = daemon
-        self._parent = parent
+        if type(self.name) is not str:
+            self.name = str(self.name)  # it may fail here, and nowhere later
+        self.daemon = True if daemon else False  # noqa: SIM210  (half the time of bool())
         self._place = place
         # What most tasks never have. One chain takes half as long as a line for each.
         self.callers = self.value = self.waiting_on = self.joiners = self.scope = None
         self.cancelled = self.closing = self.holding = self.reason = None
+        self._parent = self.as_parent = None
         self.cancel_requested = False
+        if parent is not None:
+            if parent.as_parent is None:
+                parent.as_parent = [parent]
+            self._parent = parent.as_parent
         self.step: Any = routine
         if "_contextvars" in modules or "_decimal" in modules:
             self.step = InContext(context_for(parent), routine)
@@ -126,8 +137,7 @@ class Task(Generic[T]):
     @property
     def parent(self) -> Task[Any] | None:
         """The task that spawned it, until either of them is done."""
-        parent = self._parent
-        return None if parent is None or parent.done else parent
+        return self._parent[0] if self._parent else None
 
     @property
     def spawned_at(self) -> str:
@@ -142,8 +152,11 @@ class Task(Generic[T]):
             BaseException: It failed; its own error is raised.
         """
         outcome = self._outcome()
-        if isinstance(outcome, Failure):
-            raise outcome.raised()
+        if type(outcome) is Failure:
+            try:
+                raise outcome.raised()
+            finally:
+                del self, outcome  # the error's traceback has this frame
         result: T = outcome
         return result
 
@@ -154,7 +167,7 @@ class Task(Generic[T]):
             RuntimeError: It is not done.
         """
         outcome = self._outcome()
-        return outcome.raised() if isinstance(outcome, Failure) else None
+        return outcome.raised() if type(outcome) is Failure else None
 
     def _outcome(self) -> Any:
         if self.routine is not None:
@@ -166,12 +179,14 @@ class Task(Generic[T]):
 
         A plain call, also on a task that is done, which it leaves alone. A
         call that has already succeeded is delivered first. Until the task
-        ends, each of its yields raises again; see `shield`.
+        ends, each of its yields raises again; see `shield`. A task that has not begun
+        begins, and meets the cancellation at its first yield.
 
         Args:
             reason: Anything; `Cancelled` carries it.
         """
         if self.routine is not None and not self.cancel_requested:
+            headroom()
             self.cancel_requested = True
             self.reason = reason
             self.kernel.recheck(self)
@@ -192,7 +207,7 @@ class Task(Generic[T]):
 
     def interruption(self, call: Any) -> BaseException:
         """The error to raise at a yield of `call` when the task is cancelled."""
-        return Cancelled(self, self.reason, call)
+        return Cancelled.of_task(self, call)
 
     def join(self) -> Join[T]:
         """A system call that waits for the task to end and returns its result.
@@ -213,22 +228,31 @@ class Task(Generic[T]):
         """Itself: a task is the waiter of the calls it yields."""
         return self
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         """The call that it is parked on has ended with `value`, or is undone: it is ready.
 
         The only way back to the ready queue. A task that is not parked on that call
-        breaks an invariant.
+        breaks an invariant, unless something else has ended the wait at this moment.
         """
         if self.waiting_on is not call:
+            if call.waiter is None:
+                return False
             raise InvariantError(f"{self} was woken, but it is {self.state.value}, not parked")
         if value is PENDING:
             value = Failure(self.cancelled.interruption(call))
-        call.waiter = self.waiting_on = None
+        self.waiting_on = None  # first: a finalizer may come in between
+        try:
+            self.kernel.ready.append(self)
+        except BaseException:  # the stack is full
+            if self not in self.kernel.ready:
+                self.waiting_on = call
+            raise
+        call.waiter = None
         self.value = value
-        self.kernel.ready.append(self)
         if self.kernel.observers:
             for observer in self.kernel.observers:
                 observer.woken(self, value)
+        return True
 
     def when_armed(self, function: Callable[[], None]) -> None:
         """Its one call is armed: nothing else is waited for."""
@@ -272,19 +296,26 @@ class Join(SystemCall[T]):
             return outcome
         if target.kernel is not task.kernel:
             raise RuntimeError(f"{target} is a task of another kernel, which cannot be joined here")
-        if target is task or isinstance(target.waiting_on, Join):
+        if target is task or (task.joiners and isinstance(target.waiting_on, Join)):
             self._refuse_circle(task)
         return PENDING
 
     def _refuse_circle(self, task: Task[Any]) -> None:
+        """See whether `task` is joined, over however many others, by the one it would join.
+
+        From both ends in turn, so that the shorter way decides: to make a chain of n
+        tasks takes n log n steps, in whatever order it is made.
+        """
         if self.target is task:
             raise RuntimeError(f"{task} joins itself: that could never end")
-        path: list[Task[Any]] = [self.target]
+        path: list[Task[Any]] = [self.target]  # who joins whom, downwards
+        above = [task]  # all that wait for `task`
         while path[-1] is not task:
             waiting_on = path[-1].waiting_on
-            if not isinstance(waiting_on, Join):
+            if not isinstance(waiting_on, Join) or not above:
                 return
             path.append(waiting_on.target)
+            above += joining(above.pop())
         circle = " joins ".join(str(member) for member in (task, *path))
         raise RuntimeError(f"this join could never end: {circle}")
 
@@ -296,3 +327,8 @@ class Join(SystemCall[T]):
 
     def describe(self) -> Wait:
         return Wait("join", self.target, self.target)
+
+
+def joining(task: Task[Any]) -> list[Task[Any]]:
+    """The tasks that are parked on a join of `task`."""
+    return [call.waiter for call in task.joiners or () if type(call.waiter) is Task]

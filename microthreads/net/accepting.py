@@ -155,7 +155,7 @@ def begin(
 
     A plain call: between the accept and the task that closes the connection
     there must be no cancel point. None if there is no routine to start; that is
-    logged, and `closing` is closed.
+    logged, and `closing` is closed. What serves the clients of a daemon is a daemon.
     """
     try:
         routine = routine_of()
@@ -166,6 +166,6 @@ def begin(
     if not is_routine(routine):
         closing.close()
         check_routine(routine, "accept_loop")
-    task = host.kernel.start(routine, None, False, host, place)
+    task = host.kernel.start(routine, None, host.daemon, host, place)
     task.closing = closing
     return task

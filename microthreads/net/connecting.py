@@ -136,7 +136,12 @@ async def connect_first(found: Found, local_address: Address) -> Socket:
             race.winner.close()
         raise
     if race.winner is None:
-        raise race.failure()
+        error = race.failure()
+        del race
+        try:
+            raise error
+        finally:
+            del error  # its traceback has this frame
     return race.winner
 
 
@@ -165,7 +170,7 @@ class Race:
                 sock.sock.bind(self._local_address)
             await sock.connect(address)
         except OSError as error:
-            self._errors.append(error)
+            self._errors.append(error.with_traceback(None))
             self._failed[number].set()
         else:
             if self.winner is None:

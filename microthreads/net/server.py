@@ -21,7 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EHOSTUNREACH, ENETUNREACH, ENOTCONN, ETIMEDOUT
 from types import coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from microthreads.errors import IncompleteReadError
 from microthreads.groups import TaskGroup
@@ -30,8 +30,9 @@ from microthreads.kernel import (
     Join,
     Place,
     Routine,
+    SystemCall,
     Task,
-    WaitQueue,
+    Waiter,
     check_routine,
     current_task,
 )
@@ -175,13 +176,14 @@ class Visit(Join[Any]):
     def begin(self, task: Task[Any]) -> None:
         """The task that serves the client was made."""
         super().__init__(task)
-        task.joiners = WaitQueue()
-        task.joiners.append(self)
+        self.waiter = cast("Waiter", self)
+        self.arm(self.waiter)
 
-    def wake(self, value: Any = None) -> None:
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         """The task has ended. What was cut short must not look like the end, over TLS."""
-        if not isinstance(value, Failure):
-            return
+        self.waiter = None
+        if type(value) is not Failure:
+            return True
         error = value.error
         gone = has_gone(self._stream, error)
         self._stream.plain.close()
@@ -190,6 +192,7 @@ class Visit(Join[Any]):
         else:
             kernel: Any = self.target.kernel
             kernel.report(self.target, error)
+        return True
 
     def close(self) -> None:
         """The task has ended, in whatever way."""

@@ -54,7 +54,7 @@ class _Patient(_SocketCall):
         self.socket = socket
         self.address = address
         self.full = False
-        self.timer: int | None = None
+        self.timer: Any = None
 
     def ask_again(self) -> Any:
         """The far end is full: what `perform` returns then."""
@@ -74,7 +74,8 @@ class _Patient(_SocketCall):
 
     def disarm(self, waiter: Waiter) -> None:
         if self.full:
-            waiter.kernel.timers.cancel(self)
+            if self.timer is not None:
+                waiter.kernel.timers.cancel(self)
         else:
             super().disarm(waiter)
 

@@ -77,7 +77,8 @@ class Invariants(Observer):
 
     def _check_armed(self, task: Task[Any]) -> None:
         for lock in task.holding or ():
-            self._require(lock.owner is task, task, f"holds {lock}, but does not own it")
+            if lock.owner is not task:
+                self._require(False, task, f"holds {lock}, but does not own it")
         leaves = list(_leaves(task.waiting_on))
         undoing = any(getattr(call, "undoing", False) for call in leaves)
         for call in leaves:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -42,24 +43,32 @@ def wait_future(future: Future[T]) -> SystemCall[T]:
 class WaitFuture(SystemCall[T]):
     """Wait until a future is done."""
 
-    __slots__ = ("future",)
+    __slots__ = ("armed", "future")
 
     def __init__(self, future: Future[T]) -> None:
         self.waiter = None
         self.future = future
+        self.armed = False  # whether it counts as work outside
 
     def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
         return self.future.result() if self.future.done() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        waiter.kernel.outside += 1
         with lock:
-            first = self.future not in waiting
-            waiting.setdefault(self.future, {})[self] = waiter.kernel
+            calls = waiting.get(self.future)
+            first = calls is None
+            if calls is None:
+                calls = waiting[self.future] = {}
+            calls[self] = waiter.kernel
+        waiter.kernel.outside += 1
+        self.armed = True
         if first:
-            self.future.add_done_callback(done)
+            self.future.add_done_callback(partial(done, calls))
 
     def disarm(self, waiter: Waiter) -> None:
+        if not self.armed:
+            return
+        self.armed = False
         waiter.kernel.outside -= 1
         with lock:
             waiting.get(self.future, {}).pop(self, None)
@@ -72,13 +81,18 @@ lock = threading.Lock()  # futures are done in other threads, and several kernel
 waiting: WeakKeyDictionary[Future[Any], dict[WaitFuture[Any], Any]] = WeakKeyDictionary()
 
 
-def done(future: Future[Any]) -> None:
+def done(calls: dict[WaitFuture[Any], Any], future: Future[Any]) -> None:
     """`future` is done: have all who wait look. In whichever thread made it so."""
     with lock:
-        calls = waiting.pop(future, {})
-    for call, kernel in calls.items():
+        waiting_now = list(calls.items())
+        calls.clear()
+    for call, kernel in waiting_now:
         try:
             kernel.post(call.retry)
+        except RecursionError:  # of whoever set it: nobody would ever look, so without a call
+            kernel.inbox.posted.append(partial(call.retry))
+            if kernel.inbox.far_end is not None:
+                os.write(kernel.inbox.far_end.fd, b"!")
         except RuntimeError:
             pass  # that kernel has ended meanwhile
 

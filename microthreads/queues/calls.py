@@ -28,7 +28,10 @@ class Put(SystemCall[None]):
         return None if self.into.try_put(self.item) else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        self.into.putters.append(self)
+        into = self.into
+        into.putters.append(self)
+        if into.is_shutdown or not into.full():
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("put into", self.into)
@@ -48,7 +51,10 @@ class Get(SystemCall[T]):
         return item
 
     def arm(self, waiter: Waiter) -> None:
-        self.source.getters.append(self)
+        source = self.source
+        source.getters.append(self)
+        if source.is_shutdown or not source.empty():
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("get from", self.source)
@@ -68,6 +74,8 @@ class QueueJoin(SystemCall[None]):
 
     def arm(self, waiter: Waiter) -> None:
         self.target.joiners.append(self)
+        if not self.target.unfinished_tasks:
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait(f"wait for {self.target.unfinished_tasks} unfinished of", self.target)

@@ -24,7 +24,10 @@ from collections.abc import AsyncIterator
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from microthreads.errors import text_of
 from microthreads.kernel import PENDING, Failure, SystemCall, WaitQueue
+from microthreads.kernel.current import headroom
+from microthreads.kernel.syscalls import room_for
 from microthreads.queues.calls import Get, Put, QueueJoin, limited
 
 T = TypeVar("T")
@@ -57,7 +60,7 @@ class Queue(Generic[T]):
         if not isinstance(maxsize, int):
             raise TypeError(f"{type(self).__name__}() needs an integer maxsize, got {maxsize!r}")
         self.maxsize = maxsize
-        self.name = name
+        self.name = None if name is None else str(name)
         self.unfinished_tasks = 0
         self.is_shutdown = False
         self.putters = WaitQueue()
@@ -125,6 +128,8 @@ class Queue(Generic[T]):
         """
         if self.unfinished_tasks <= 0:
             raise ValueError(f"task_done() called too many times on {self}")
+        if self.joiners.first is not None:
+            self.joiners.check_room()
         self.unfinished_tasks -= 1
         self._wake_joiners()
 
@@ -135,14 +140,24 @@ class Queue(Generic[T]):
             immediate: Whether to drop what is there, as if it had been done;
                 otherwise it can still be taken.
         """
+        for waiters in (self.getters, self.putters, self.joiners):
+            waiters.check_room()
         self.is_shutdown = True
-        while immediate and self._qsize():
+        text = f"{text_of(self)} was shut down"
+        try:
+            if immediate:
+                self._drop_all()
+        finally:  # whatever its items, or a class of the program's own, make of that
+            for waiters in (self.getters, self.putters):
+                while waiters.first is not None:
+                    waiters.wake_first(Failure(ShutDown(text)))
+            self._wake_joiners()
+
+    def _drop_all(self) -> None:
+        """Take out all items, as if they had been done."""
+        while self._qsize():
             self._get()
             self.unfinished_tasks -= self.unfinished_tasks > 0
-        for waiters in (self.getters, self.putters):
-            while waiters.first is not None:
-                waiters.popleft().fail(ShutDown(f"{self} was shut down"))
-        self._wake_joiners()
 
     # System calls
 
@@ -182,14 +197,24 @@ class Queue(Generic[T]):
     # How they are done
 
     def try_put(self, item: T) -> bool:
+        full = self.full()
         if self.is_shutdown:
             raise ShutDown(f"cannot put into {self}: it was shut down")
-        if self.full():
+        if full:
             return False
         self._put(item)
         self.unfinished_tasks += 1
-        while self.getters.first is not None and self._qsize():
-            self.getters.popleft().wake(self._get())
+        try:  # written out, since nothing but `wake_first` may need more of the stack
+            while self.getters.first is not None and self._qsize():
+                try:
+                    taken: Any = self._get()
+                except BaseException as error:  # it is the getter's
+                    taken = Failure.caught(error)
+                if not self.getters.wake_first(taken) and type(taken) is not Failure:
+                    self._put(taken)  # that one's wait was ended by another just now
+        except BaseException:  # the stack is full: as if it had not been put
+            self.unfinished_tasks -= 1
+            raise
         return True
 
     def try_get(self) -> Any:
@@ -197,21 +222,26 @@ class Queue(Generic[T]):
             if self.is_shutdown:
                 raise ShutDown(f"cannot get from {self}: it was shut down, and is empty")
             return PENDING
+        if self.putters.first is not None:
+            headroom(8 + room_for(self.putters.first))
         item = self._get()
         while self.putters.first is not None and not self.full():
-            putter = self.putters.popleft()
-            try:
-                self._put(putter.item)
-            except BaseException as error:  # an item that cannot be ordered: its putter's mistake
-                putter.wake(Failure.caught(error))
-            else:
-                self.unfinished_tasks += 1
-                putter.wake()
+            self._put_for(self.putters.first)
         return item
+
+    def _put_for(self, putter: Any) -> None:
+        """Put the item of the first that waits to. If it cannot be put, that is its own error."""
+        try:
+            self._put(putter.item)
+        except BaseException as error:  # one that cannot be ordered, say
+            self.putters.wake_first(Failure.caught(error))
+        else:
+            self.unfinished_tasks += 1
+            self.putters.wake_first()
 
     def _wake_joiners(self) -> None:
         while not self.unfinished_tasks and self.joiners.first is not None:
-            self.joiners.popleft().wake()
+            self.joiners.wake_first()
 
     def _refuse_put(self) -> NoReturn:
         raise Full(f"{self} is full")
@@ -272,6 +302,10 @@ class PriorityQueue(Queue[T]):
                 heapq.heapify(self.queue)
             raise
         return item
+
+    def _drop_all(self) -> None:
+        self.unfinished_tasks = max(0, self.unfinished_tasks - len(self.queue))
+        self.queue.clear()  # without comparing any
 
 
 class _Items(AsyncIterator[T]):

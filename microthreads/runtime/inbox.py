@@ -14,23 +14,27 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
-from microthreads.kernel import PENDING, Descriptor, Pending, Poller, SystemCall
-from microthreads.runtime.reports import logger
+from microthreads.errors import InvariantError
+from microthreads.kernel import PENDING, Descriptor, Pending, Poller, SystemCall, Waiter
+from microthreads.kernel.routines import is_from_us
+from microthreads.runtime.reports import logger, told
 
 
 class Inbox(SystemCall[None]):
     """Functions to be run by the kernel, between two steps of its tasks."""
 
-    __slots__ = ("_far_end", "_near_end", "descriptor", "posted")
+    __slots__ = ("closed", "descriptor", "far_end", "posted")
 
     def __init__(self) -> None:
         super().__init__()
-        self.posted: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self.posted: deque[partial[Any]] = deque()
         self.descriptor: Descriptor | None = None  # of the pipe, once there is one
-        self._far_end: int | None = None
-        self.waiter = _Nobody()
+        self.far_end: Bell | None = None
+        self.closed = False
+        self.waiter = cast("Waiter", _Nobody())
 
     def open(self, poller: Poller) -> None:
         """Make the pipe: from now on a ring is heard while `poller` waits.
@@ -49,29 +53,39 @@ class Inbox(SystemCall[None]):
             os.close(near_end)
             os.close(far_end)
             raise
-        self.descriptor, self._far_end = descriptor, far_end
+        self.descriptor, self.far_end = descriptor, Bell(far_end)
         if self.posted:  # by another thread, which may have seen no pipe
             self.ring()
 
     def post(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Have the kernel call `function`; from any thread, or a signal handler."""
-        self.posted.append((function, args))
+        """Have the kernel call `function`; from any thread, or a signal handler.
+
+        Raises:
+            RuntimeError: The kernel is being closed at this moment; it will not be called.
+        """
+        entry = partial(function, *args)  # which is equal to itself alone
+        self.posted.append(entry)
+        if self.closed:
+            try:
+                self.posted.remove(entry)
+            except ValueError:
+                return  # it has been called
+            raise RuntimeError("this kernel was closed at this moment")
         self.ring()
 
     def bell(self) -> int:
         """The descriptor to write a byte to, to make the poller return; -1 if there is none."""
-        return -1 if self._far_end is None else self._far_end
+        return -1 if self.far_end is None else self.far_end.fd
 
     def ring(self) -> None:
         """Make the poller return."""
-        if self._far_end is None:
+        bell = self.far_end  # which stays open as long as it is held here
+        if bell is None:
             return  # it does not wait, and looks by itself before it does
         try:
-            os.write(self._far_end, b"!")
-        except BlockingIOError:
-            pass  # it is full of rings that have not been heard yet
+            os.write(bell.fd, b"!")
         except OSError:
-            raise RuntimeError("this kernel was closed at this moment") from None
+            pass  # it is full of rings that have not been heard yet
 
     def attempt(self, task: Any) -> Literal[Pending.PENDING]:
         try:
@@ -79,36 +93,63 @@ class Inbox(SystemCall[None]):
                 pass
         except BlockingIOError:
             pass
-        for _ in range(len(self.posted)):
-            function, args = self.posted.popleft()
-            try:
-                function(*args)
-            except Exception:
-                logger().exception("%r, posted to the kernel, failed", function)
+        self.serve()
         return PENDING
+
+    def serve(self) -> None:
+        """Call what has been posted until now."""
+        for _ in range(len(self.posted)):
+            try:
+                function = self.posted.popleft()
+            except IndexError:
+                return  # whoever posted it has taken it back
+            try:
+                function()
+            except BaseException as error:
+                if ends_run(error):
+                    self.ring()  # for what is behind it
+                    raise
+                told(logger().exception, "%r, posted to the kernel, failed", function.func)
+            finally:
+                del function  # an error's traceback may lead to this frame
 
     def retry(self) -> None:
         """Run what was posted. The inbox is never disarmed, whatever that raises."""
         self.attempt(None)
 
     def close(self) -> None:
-        """Give the pipe back; what was submitted and has not begun fails."""
-        posted = self.give_back()
-        for function, _ in posted:
-            refuse = getattr(getattr(function, "__self__", None), "refuse", None)
-            if refuse is not None:  # a `Submission`
-                refuse()
+        """Call what was accepted, and let nothing more be posted."""
+        self.closed = True
+        while self.posted:
+            self.serve()
 
-    def give_back(self) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
-        """Give the pipe back, and what was posted: nothing can be from now on."""
-        far_end, self._far_end = self.bell(), -1
-        if self.descriptor is not None and far_end >= 0:
+    def give_back(self) -> None:
+        """Give the pipe back, and forget what was posted."""
+        self.closed = True
+        self.far_end = None
+        if self.descriptor is not None and self.descriptor.fd >= 0:
             os.close(self.descriptor.fd)
-            os.close(far_end)
             self.descriptor.fd = -1
-        posted = list(self.posted)
         self.posted.clear()
-        return posted
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether what a posted function has raised is more than a failure of its own."""
+    kind = type(error)
+    broken = issubclass(kind, InvariantError) and is_from_us(error)
+    return broken or issubclass(kind, (SystemExit, KeyboardInterrupt))
+
+
+class Bell:
+    """The far end of the pipe: it is closed when nobody can be about to write to it."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self) -> None:
+        os.close(self.fd)
 
 
 class _Nobody:
@@ -117,7 +158,7 @@ class _Nobody:
     task: Any = None
     kernel: Any = None
 
-    def woken(self, call: SystemCall[Any], value: Any) -> None:
+    def woken(self, call: SystemCall[Any], value: Any) -> bool:
         raise NotImplementedError
 
     def when_armed(self, function: Callable[[], None]) -> None:

@@ -1,9 +1,12 @@
-"""Ctrl-C and fork: what comes upon a kernel from the operating system.
+"""Ctrl-C, signals and fork: what comes upon a kernel from the operating system.
 
 Ctrl-C. The handler only sets flags and rings the inbox; the kernel acts between
 two rounds. The first cancels the main task, so that `finally` blocks run. The
 second prints the task table, from the handler itself, since a task that never
 yields may be the reason for it. The third stops at once.
+
+Other signals. Their handlers are the program's, and may raise at any moment, also while
+the kernel itself works: `mend`.
 
 Fork. The child's copy of a kernel shares its epoll with the parent, and would
 run the parent's tasks a second time. So it is dead: its poller and inbox are
@@ -20,7 +23,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from microthreads.errors import ForkedError
+from microthreads.kernel import Failure
 from microthreads.kernel.current import this_thread
+from microthreads.kernel.pollers import report
+from microthreads.kernel.routines import is_suspended
 
 if TYPE_CHECKING:
     from microthreads.runtime.inbox import Inbox
@@ -65,7 +71,7 @@ class Signals:
         if self._kernel.signals is None:
             return
         self._kernel.signals = None
-        self._kernel.caught.give_back()
+        self._kernel.give_signals_back()
         if self._wakeup is not None:
             signal.set_wakeup_fd(-1 if self._kernel.forked else self._wakeup)
         if signal.getsignal(signal.SIGINT) == self.handle:
@@ -74,6 +80,11 @@ class Signals:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The handler of Ctrl-C."""
         kernel = self._kernel
+        if kernel.signals is not self:  # a tool has given it back, when its run was over
+            running: Any = this_thread.kernel
+            signals = getattr(running, "signals", None)
+            (signal.default_int_handler if signals is None else signals.handle)(number, frame)
+            return
         kernel.interrupts += 1
         kernel.hurry = True
         if kernel.interrupts == 1:
@@ -96,6 +107,34 @@ def _table(kernel: Kernel) -> str:
     except Exception as error:  # an object that cannot be shown must not hide the rest
         table = f"no table of tasks: {error!r}"
     return f"\n{table}\nCtrl-C once more stops at once\n"
+
+
+def mend(kernel: Kernel, error: BaseException) -> None:
+    """`error` was raised in the middle of a turn: put every task where it belongs.
+
+    By a signal handler, mostly. The task that was being served may be nowhere: then it is
+    raised in that, as if it had come a moment earlier. The rest of its batch stays ready,
+    and first. What the poller has reported, and was not looked at, is looked at again.
+    """
+    batch, kernel.batch = kernel.batch, []
+    task, kernel.current = kernel.current, None
+    rest = batch[batch.index(task) + 1 :] if task in batch else batch
+    if task is not None and task.done:
+        while task.joiners:
+            task.joiners.wake_first(task.value)
+        kernel.let_go(task)
+    elif task is not None and task.waiting_on is None and task not in kernel.ready:
+        suspended = is_suspended(task.routine)
+        if suspended is None:  # it has ended, and nobody was told
+            kernel.exit(task, Failure(error))
+        else:
+            task.value = Failure(error) if suspended else None
+            rest = [task, *rest]
+    if rest:
+        kernel.portions.append(rest)
+    for descriptor in list(getattr(kernel.poller, "watched", {}).values()):
+        report(descriptor.reading, kernel.again)
+        report(descriptor.writing, kernel.again)
 
 
 class Forked:

@@ -8,10 +8,12 @@ the inbox; everything else is refused.
 from __future__ import annotations
 
 import select
+import sys
 import time
 from _thread import get_ident
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from weakref import WeakSet
 
 from microthreads.kernel import (
     Clock,
@@ -30,6 +32,7 @@ from microthreads.kernel.current import this_thread
 from microthreads.runtime import interrupts, reports
 from microthreads.runtime.caught import Caught
 from microthreads.runtime.inbox import Inbox
+from microthreads.timeouts import shield
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -58,8 +61,23 @@ def poller_for(choice: Any) -> Poller:
     return make_poller(choice)
 
 
+class RingingList(list[Any]):
+    """The ready queue while the poller waits, or is about to: whoever is put there rings."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        super().__init__()
+        self._inbox = inbox
+
+    def append(self, task: Any) -> None:
+        """Put `task` at the end, and have the poller return."""
+        super().append(task)
+        self._inbox.ring()
+
+
 class Reachable(Core):
     """A core with an inbox, that knows in which thread it runs."""
+
+    grace: float  # seconds that clean-up may take
 
     def __init__(
         self,
@@ -71,9 +89,11 @@ class Reachable(Core):
     ) -> None:
         super().__init__(poller=poller_for(poller), clock=clock, policy=policy, observers=observers)
         self.inbox = Inbox()
-        self.caught = Caught(self)
+        self._caught: Caught | None = None
+        self.async_generators: WeakSet[AsyncGenerator[Any, Any]] | None = None
+        self._ringing = RingingList(self.inbox)
         self.signals: interrupts.Signals | None = None  # while `run` has them
-        self.closed = self.forked = False
+        self.closing = self.closed = self.forked = False
         self.thread: int | None = None  # the one that it runs in, while it runs
         interrupts.kernels.add(self)
 
@@ -89,7 +109,11 @@ class Reachable(Core):
             RuntimeError: It has been started; or the kernel is closed.
         """
         check_routine(routine, "spawn")
-        self._check_open()
+        try:
+            self._check_open()
+        except BaseException:
+            self.discard(routine)
+            raise
         return self.start(routine, name, daemon, self.current, place_of_caller())
 
     def post(self, function: Callable[..., Any], *args: Any) -> None:
@@ -118,7 +142,11 @@ class Reachable(Core):
         from microthreads.runtime.submissions import Submission  # noqa: PLC0415  (likewise)
 
         submission = Submission(self, routine, place_of_caller())
-        self.post(submission.start)
+        try:
+            self.post(submission.start)
+        except BaseException:
+            self.discard(routine)
+            raise
         return submission.future
 
     def fileno(self) -> int:
@@ -129,7 +157,8 @@ class Reachable(Core):
 
     def deadline(self) -> float | None:
         """By when, on the kernel's clock, `tick` is to be called; None: not before I/O."""
-        return self.now() if self.ready else self.timers.next_deadline()
+        busy = self.ready or self.portions or self.again
+        return self.now() if busy else self.timers.next_deadline()
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of each transition from now on."""
@@ -165,16 +194,65 @@ class Reachable(Core):
         self._check_open()
         this_thread.kernel = self
         self.thread = get_ident()
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(self._async_generator_begun, self._async_generator_dropped)
 
     def _leave(self) -> None:
         this_thread.kernel = self.current = self.thread = None
+        sys.set_asyncgen_hooks(*self._hooks)
+
+    def _async_generator_begun(self, generator: Any) -> None:
+        if self.async_generators is None:
+            self.async_generators = WeakSet()
+        self.async_generators.add(generator)
+
+    def _async_generator_dropped(self, generator: Any) -> None:
+        """Nobody can iterate over `generator` any more: it ends in a task of its own.
+
+        At any moment, in any thread: it is collected.
+        """
+        self._async_generator_ended(generator)
+        if generator.ag_running:
+            return  # its task was abandoned in the middle of it
+        try:
+            self.post(self._close_async_generator, generator)
+        except RuntimeError:
+            pass  # nothing runs any more that its clean-up could wait for
+
+    def _async_generator_ended(self, generator: Any) -> None:
+        if self.async_generators is not None:
+            self.async_generators.discard(generator)
+
+    def _close_async_generator(self, generator: Any) -> None:
+        self._async_generator_ended(generator)
+        if self.closed or generator.ag_running:
+            return  # nothing runs any more that its clean-up could wait for
+        name = f"aclose {getattr(generator, '__name__', generator)}"
+        self.start(self._closing(generator), name, False, None, None)
+
+    async def _closing(self, generator: AsyncGenerator[Any, Any]) -> None:
+        with shield(self.grace):
+            await generator.aclose()
+
+    def give_signals_back(self) -> None:
+        """Have the signals that its tasks waited for do what they did before."""
+        if self._caught is not None:
+            self._caught.give_back()
+            self._caught = None  # which holds the kernel
+
+    @property
+    def caught(self) -> Caught:
+        """The signals that its tasks wait for."""
+        if self._caught is None:
+            self._caught = Caught(self)
+        return self._caught
 
     def disown(self) -> None:
         """This is a copy in a forked child: let go of all that the parent shares."""
         self.forked = self.closed = True
-        self.ready.clear()
-        self._batch.clear()
-        self.caught.give_back()
+        for queue in (self.ready, self.batch, self.portions, self.again):
+            queue.clear()
+        self.give_signals_back()
         self.inbox.give_back()
         self.poller.close()
         self.poller = interrupts.NoPoller()  # type: ignore[assignment]
@@ -193,7 +271,18 @@ class Reachable(Core):
                     if not self.poller.armed:  # so it may not be open either
                         time.sleep(seconds)
                         return []
-        return self.poller.poll(seconds)
+        return self.poller.poll(seconds) if seconds == 0 else self._wait(seconds)
+
+    def _wait(self, seconds: float | None) -> list[SystemCall[Any]]:
+        """Have the poller wait; but not if a finalizer makes a task ready at this moment."""
+        before, self.ready = self.ready, self._ringing
+        try:
+            return self.poller.poll(0 if before or self.ready else seconds)
+        finally:
+            if self.ready:
+                before += self.ready
+                self.ready.clear()
+            self.ready = before
 
     def _open_inbox(self) -> None:
         """From now on the poller may wait: have it return for what comes from outside."""
@@ -205,7 +294,7 @@ class Reachable(Core):
         if not self.forked:  # there, nothing shields a task from ForkedError
             super().recheck(task)
 
-    def _let_go(self, task: Task[Any]) -> None:
+    def let_go(self, task: Task[Any]) -> None:
         holding, task.holding = task.holding, None
         for lock in holding or ():
             reports.held_by_nobody(task, lock)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microthreads.kernel import Task
+from microthreads.kernel.routines import get_traceback
+from microthreads.kernel.syscalls import add_note
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -35,28 +37,39 @@ def logger() -> Logger:
 
 def log_crash(task: Task[Any]) -> None:
     """Log the failure of a task that nobody joins, with its traceback."""
-    logger().error("%s failed, and no task joins it", task, exc_info=task.exception())
+    error = task.exception()
+    # The whole of it, since `logging` asks an error whether it is true.
+    exc_info = None if error is None else (type(error), error, get_traceback(error))
+    logger().error("%s failed, and no task joins it", task, exc_info=exc_info)
+
+
+def told(say: Callable[..., Any], *args: Any, **options: Any) -> None:
+    """Say something, if that can be said: what is told of must not stop who tells it."""
+    try:
+        say(*args, **options)
+    except BaseException:  # noqa: S110
+        pass  # an error, a name or a log handler of the program's own
 
 
 def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], None]) -> None:
     """Tell `on_crash` of a failure; log both failures if that fails in turn."""
     try:
         on_crash(task)
-    except Exception:
-        try:
-            logger().exception("on_crash failed for %s", task)
-            log_crash(task)
-        except Exception:  # noqa: S110
-            pass  # a log that fails must not stop the kernel
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException:
+        told(logger().exception, "on_crash failed for %s", task)
+        told(log_crash, task)
 
 
 def note_origin(task: Task[Any], error: BaseException) -> None:
     """Add to `error` which task it ended, if it is a kind of error that takes notes."""
-    try:
-        if len(getattr(error, "__notes__", ())) < MANY_NOTES:
-            error.add_note(f"in {task}, spawned at {task.spawned_at}")
-    except Exception:  # noqa: S110
-        pass  # it is of a kind that takes none
+    told(_note_origin, task, error)
+
+
+def _note_origin(task: Task[Any], error: BaseException) -> None:
+    if len(getattr(error, "__notes__", ())) < MANY_NOTES:
+        add_note(error, f"in {task}, spawned at {task.spawned_at}")
 
 
 def close_for(task: Task[Any], closing: Any) -> None:
@@ -64,18 +77,13 @@ def close_for(task: Task[Any], closing: Any) -> None:
     try:
         closing.close()
     except Exception:
-        try:
-            logger().exception("closing %r with %s failed", closing, task)
-        except Exception:  # noqa: S110
-            pass  # likewise
+        told(logger().exception, "closing %r with %s failed", closing, task)
 
 
 def held_by_nobody(task: Task[Any], lock: Any) -> None:
     """Log that `task` has ended without releasing `lock`."""
-    try:
-        logger().error("%s, spawned at %s, ended without releasing %s", task, task.spawned_at, lock)
-    except Exception:  # noqa: S110
-        pass  # likewise
+    text = "%s, spawned at %s, ended without releasing %s"
+    told(logger().error, text, task, task.spawned_at, lock)
 
 
 def log_stragglers(table: Snapshot, grace: float) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from microthreads.kernel import State, Task, Wait
+from microthreads.errors import text_of
+from microthreads.kernel import State, SystemCall, Task, Wait
 from microthreads.kernel.routines import PACKAGE
 
 MANY_ROWS = 100  # of a table; its snapshot has all tasks
@@ -96,20 +97,26 @@ def take(tasks: Iterable[Task[Any]]) -> Snapshot:
 
 
 def _info(task: Task[Any]) -> TaskInfo:
-    call = task.waiting_on
-    wait = None if call is None else call.describe()
+    wait = None if task.waiting_on is None else _described(task.waiting_on)
     return TaskInfo(
         id=task.id,
         name=task.name,
         state=task.state,
         wait=wait,
-        waits_on="" if wait is None else str(wait),
-        owner=None if wait is None or wait.owner is None else wait.owner.id,
+        waits_on="" if wait is None else text_of(wait),
+        owner=None if wait is None else getattr(wait.owner, "id", None),
         place=place_of(task),
         spawned_at=task.spawned_at,
         daemon=task.daemon,
         parent=None if task.parent is None else task.parent.id,
     )
+
+
+def _described(call: SystemCall[Any]) -> Wait:
+    try:
+        return call.describe()
+    except BaseException:  # a call of the program's own
+        return Wait(type(call).__name__)
 
 
 def place_of(task: Task[Any]) -> str:

@@ -208,8 +208,8 @@ class World:
         if not isinstance(error, Stopped):
             execution.failure = without_our_frames(error)
             return
-        if kernel.ending is not None and not isinstance(kernel.ending, Stopped):
-            execution.failure = kernel.ending
+        if error.__cause__ is not None and not isinstance(error.__cause__, Stopped):
+            execution.failure = error.__cause__
         elif self._crash is None:
             execution.stopped = error
         self.close()
@@ -251,6 +251,4 @@ def _check(main: Any) -> None:
 
 def _is_ctrl_c(kernel: Kernel, error: BaseException) -> bool:
     """Whether a person interrupted, rather than a task that raised KeyboardInterrupt itself."""
-    if kernel.interrupts:
-        return True
-    return isinstance(error, KeyboardInterrupt) and error is not kernel.ending
+    return kernel.interrupts > 0

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel.current import headroom
 from microthreads.sync.locks import Lock, RLock
 from microthreads.sync.waiting import Acquirable, call_for, check_timeout
 
@@ -112,6 +113,8 @@ class Condition(Acquirable):
             RuntimeError: The running task does not own the lock.
         """
         self.lock.check_owned(f"notify {self} without its lock")
+        if self.waiters.first is not None:
+            headroom()
         while n > 0 and self.waiters.first is not None:
             self.pass_on()
             n -= 1
@@ -119,6 +122,8 @@ class Condition(Acquirable):
     def notify_all(self) -> None:
         """Let all tasks that wait go on. A plain call; see `notify`."""
         self.lock.check_owned(f"notify {self} without its lock")
+        if self.waiters.first is not None:
+            headroom()
         while self.waiters.first is not None:
             self.pass_on()
 
@@ -158,7 +163,7 @@ class ConditionWait(SystemCall[Any]):
         self.predicate = predicate
         self.seconds = math.inf if seconds is None else seconds
         self.deadline = math.inf
-        self.timer: int | None = None
+        self.timer: Any = None
         self.depth = 0
 
     def attempt(self, task: Task[Any]) -> Any:
@@ -205,6 +210,7 @@ class ConditionWait(SystemCall[Any]):
         """The lock's owner has ended: there is nothing to have back."""
         self.task.kernel.timers.cancel(self)
         self._stop_waiting()
+        self.condition.lock.undone.pop(self.task, None)
         if not self.task.done:
             self.wake(PENDING if self.undoing else Failure(error))
 
@@ -221,27 +227,47 @@ class ConditionWait(SystemCall[Any]):
                 lock.waiters.append(self)
 
     def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
+        if self.waiter is None:
+            return None
         task, lock = waiter.task, self.condition.lock
         task.kernel.timers.cancel(self)
         if self.notified:
             self.notified = False
             self.condition.pass_on()
-        self.undoing = True
         if lock.owner is None:
             lock.take(task, self.depth)
         if lock.owner is task:
+            self.undoing = True
             self._stop_waiting()
             return None
-        if self.queue is not lock.waiters:
-            self._stop_waiting()
-            lock.waiters.append(self)
+        if not self.undoing:
+            self.undoing = True
+            lock.undone.setdefault(task, []).append(self)
+            if self.queue is not lock.waiters:
+                self._stop_waiting()
+                lock.waiters.append(self)
         return PENDING
+
+    def _undone(self, task: Task[Any]) -> None:
+        """The lock has come back: with this wait, all others of its select are undone."""
+        others = self.condition.lock.undone.pop(task, ())
+        self.wake(PENDING)
+        for other in others:
+            if other is not self:
+                other._stop_waiting()
+                other.wake(PENDING)
 
     def granted(self) -> None:
         """The lock is the task's again; was it worth it?"""
+        if self.waiter is None:  # its wait was ended by another just now
+            self.condition.lock.disown()
+            return
         self.condition.lock.depth = self.depth
+        if self.undoing:
+            self._undone(self.task)
+            return
         value: Any = self.notified
-        if self.predicate is not None and not self.undoing:
+        if self.predicate is not None:
             try:
                 value = call_for(self.task, self.predicate)
                 again = not (value or self.late)
@@ -253,7 +279,11 @@ class ConditionWait(SystemCall[Any]):
                 self._give_back()
                 return
         self.task.kernel.timers.cancel(self)
-        self.wake(PENDING if self.undoing else value)
+        if self.undoing:  # the predicate itself has cancelled it
+            self._undone(self.task)
+        else:
+            self.wake(value)
+        del self, value  # an error's traceback may lead to this frame
 
     def _give_back(self) -> None:
         """Not yet: wait for the next notification."""

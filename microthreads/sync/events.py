@@ -11,7 +11,9 @@ from threading import BrokenBarrierError
 from typing import Any, Literal, NoReturn
 
 from microthreads.calls import Within
-from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.errors import text_of
+from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel.syscalls import task_of
 from microthreads.sync.waiting import Waitable, call_for, check_timeout, no
 
 
@@ -36,7 +38,7 @@ class Event(Waitable):
         """Set the flag, and let all go on that wait for it. A plain call."""
         self._set = True
         while self.waiters.first is not None:
-            self.waiters.popleft().wake(True)
+            self.waiters.wake_first(True)
 
     def clear(self) -> None:
         """Take the flag back. A plain call; those whom `set` woke go on."""
@@ -71,7 +73,10 @@ class EventWait(SystemCall[bool]):
         return True if self.event.is_set() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
-        self.event.waiters.append(self)
+        event = self.event
+        event.waiters.append(self)
+        if event.is_set():
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("wait for", self.event)
@@ -146,14 +151,16 @@ class Barrier(Waitable):
 
     def abort(self) -> None:
         """Break it. A plain call; who waits, or comes later, gets `BrokenBarrierError`."""
+        self.waiters.check_room()
         self.broken = True
         self._fail_all("was broken")
 
     def _fail_all(self, why: str) -> None:
-        while self.waiters.first is not None:
+        self.waiters.check_room()
+        while (call := self.waiters.first) is not None:
+            text = f"{text_of(self)} {why} while {task_of(call)} waited there"
+            self.waiters.wake_first(Failure(BrokenBarrierError(text)))
             self.n_waiting -= 1
-            call = self.waiters.popleft()
-            call.fail(BrokenBarrierError(f"{self} {why} while {call.task} waited there"))
 
     def _too_late(self) -> NoReturn:
         self.abort()
@@ -161,6 +168,7 @@ class Barrier(Waitable):
 
     def trip(self, last: Task[Any]) -> None:
         """The `last` has come: let the others go on."""
+        self.waiters.check_room()  # all of them go on, or none
         if self.action is not None:
             try:
                 call_for(last, self.action)
@@ -169,9 +177,9 @@ class Barrier(Waitable):
                 raise
         index = 0
         while self.waiters.first is not None:
+            taken = self.waiters.wake_first(index)
             self.n_waiting -= 1
-            self.waiters.popleft().wake(index)
-            index += 1
+            index += taken
 
     def __str__(self) -> str:
         state = "broken" if self.broken else f"{self.n_waiting} of {self.parties} here"
@@ -197,12 +205,16 @@ class BarrierWait(SystemCall[int]):
         return barrier.parties - 1
 
     def arm(self, waiter: Waiter) -> None:
-        self.barrier.n_waiting += 1
-        self.barrier.waiters.append(self)
+        barrier = self.barrier
+        barrier.waiters.append(self)
+        barrier.n_waiting += 1
+        if barrier.broken:
+            self.retry()  # a finalizer came in between
 
     def disarm(self, waiter: Waiter) -> None:
-        self.barrier.n_waiting -= 1
-        self.queue.remove(self)
+        if getattr(self, "queue", None) is not None:
+            self.queue.remove(self)
+            self.barrier.n_waiting -= 1
 
     def describe(self) -> Wait:
         return Wait("wait at", self.barrier)

@@ -11,7 +11,8 @@ since what it guards may be half changed. Whoever waits for a broken lock, or
 asks for it later, gets `BrokenLockError`.
 
 Invariants: the owner has the lock in its `holding`; tasks wait only while there
-is an owner; a broken lock's owner is done, and nobody waits for it.
+is an owner; a broken lock has none, and nobody waits for it: it keeps the name of
+the task that broke it, and not the task.
 
 `conditions.py` puts calls of its own into `Lock.waiters`.
 """
@@ -22,6 +23,8 @@ from typing import Any, Literal, NoReturn
 
 from microthreads.errors import BrokenLockError
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, running_kernel
+from microthreads.kernel.current import headroom
+from microthreads.kernel.syscalls import room_for
 from microthreads.sync.waiting import FOR_EVER, Acquirable, Guard, limited
 
 
@@ -38,13 +41,15 @@ class Lock(Acquirable):
         owner: The task that holds it, or None.
     """
 
-    __slots__ = ("depth", "owner", "waits")
+    __slots__ = ("broken_by", "depth", "owner", "undone", "waits")
 
     def __init__(self, *, name: str | None = None) -> None:
         super().__init__(name)
         self.owner: Task[Any] | None = None
         self.depth = 0  # how many times the owner has acquired it
         self.waits: dict[Any, None] = {}  # the waits on its conditions, in order
+        self.broken_by: str | None = None  # the owner that ended without releasing it
+        self.undone: dict[Task[Any], list[Any]] = {}  # those given up, that want it back first
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> SystemCall[Any]:
         """A system call that takes the lock, and returns a guard to use in a `with`.
@@ -70,20 +75,24 @@ class Lock(Acquirable):
             BrokenLockError: Its owner ended without releasing it.
         """
         task = self.check_owned(f"release {self}")
-        self.depth -= 1
-        if not self.depth:
+        if self.depth > 1:
+            self.depth -= 1
+            return
+        if self.waiters.first is not None:
+            headroom(8 + room_for(self.waiters.first))  # for both: given up, and handed on
             self.let_go(task)
-            if self.waiters.first is not None:
-                self.hand_on()
+            self.hand_on()
+        else:
+            self.let_go(task)
 
     def leave(self) -> None:
         """Release it, unless it broke inside the `with` block, which has ended in that error."""
-        if not (self.owner is not None and self.owner.done):
+        if self.broken_by is None:
             self.release()
 
     def locked(self) -> bool:
-        """Whether a task owns it. A plain call."""
-        return self.owner is not None
+        """Whether a task owns it, or it broke. A plain call."""
+        return self.owner is not None or self.broken_by is not None
 
     def owned_again(self, task: Task[Any]) -> None:
         """`task`, which owns it, acquires it once more: a Lock refuses."""
@@ -100,7 +109,7 @@ class Lock(Acquirable):
 
     def not_owned(self, deed: str) -> NoReturn:
         """Refuse what only the owner may do."""
-        if self.owner is not None and self.owner.done:
+        if self.broken_by is not None:
             raise self.broken()
         kernel = running_kernel()
         who = "what is no task" if kernel is None else str(kernel.current or "what is no task")
@@ -123,18 +132,27 @@ class Lock(Acquirable):
         self.owner = None
         self.depth = 0
 
+    def disown(self) -> None:
+        """Take it back from an owner that did not get it."""
+        assert self.owner is not None
+        self.let_go(self.owner)
+
     def hand_on(self) -> None:
         """Give the lock, which has no owner, to the first that waits for it.
 
         One that waits for a condition may let it go again at once, so this is a loop.
         """
         while self.owner is None and self.waiters.first is not None:
-            call = self.waiters.popleft()
-            self.take(call.task)
-            call.granted()
+            call = self.waiters.first
+            if call.waiter is not None:
+                self.take(call.task)
+            self.waiters.popleft()
+            if call.waiter is not None or self.owner is not None:
+                call.granted()
 
     def owner_ended(self) -> None:
         """Its owner has ended: fail all who wait for it, also by way of a condition."""
+        self.broken_by, self.owner = str(self.owner), None  # it keeps nobody alive
         for call in (*self.waiters, *self.waits):
             if call.waiter is not None:  # not undone with another of the same select
                 call.lock_broke(self.broken())
@@ -142,7 +160,7 @@ class Lock(Acquirable):
     def broken(self) -> BrokenLockError:
         """The error for those who ask for it when its owner has ended."""
         return BrokenLockError(
-            f"{self.owner} ended without releasing {self}, so what it guards may be half "
+            f"{self.broken_by} ended without releasing {self}, so what it guards may be half "
             "changed: see to that, and make a new lock"
         )
 
@@ -180,13 +198,13 @@ class Acquire(SystemCall[Guard]):
         lock = self.lock
         owner = lock.owner
         if owner is None:
+            if lock.broken_by is not None:
+                raise lock.broken()
             lock.take(task)
             return Guard(lock)
         if owner is task:
             lock.owned_again(task)
             return Guard(lock)
-        if owner.routine is None:
-            raise lock.broken()
         if owner.kernel is not task.kernel:
             raise RuntimeError(f"{lock} is in use in another kernel: tasks of one can share it")
         return PENDING
@@ -202,7 +220,8 @@ class Acquire(SystemCall[Guard]):
 
     def granted(self) -> None:
         """The lock is the task's."""
-        self.wake(Guard(self.lock))
+        if self.waiter is None or not self.waiter.woken(self, Guard(self.lock)):
+            self.lock.disown()  # its wait was ended by another just now
 
     def describe(self) -> Wait:
         return Wait("acquire", self.lock, self.lock.owner)

@@ -70,9 +70,11 @@ class Semaphore(Acquirable):
             raise TypeError(f"release() needs a whole number of permits, got {n!r}")
         if n < 1:
             raise ValueError(f"release() needs n >= 1, got {n}")
+        n = int.__pos__(n)  # a plain number, whatever its class makes of subtraction
+        if n > 1 and self.waiters.first is not None:
+            self.waiters.check_room()
         while n and self.waiters.first is not None:
-            self.waiters.popleft().wake(Guard(self))
-            n -= 1
+            n -= self.waiters.wake_first(Guard(self))
         self.free += n
 
     def __str__(self) -> str:
@@ -127,7 +129,10 @@ class AcquirePermit(SystemCall[Guard]):
         return Guard(semaphore)
 
     def arm(self, waiter: Waiter) -> None:
-        self.semaphore.waiters.append(self)
+        semaphore = self.semaphore
+        semaphore.waiters.append(self)
+        if semaphore.free:
+            self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
         return Wait("acquire", self.semaphore)

@@ -33,7 +33,7 @@ class Waitable:
     __slots__ = ("__weakref__", "name", "waiters")
 
     def __init__(self, name: str | None) -> None:
-        self.name = name
+        self.name = None if name is None else str(name)
         self.waiters = WaitQueue()
 
     def __str__(self) -> str:

@@ -215,9 +215,22 @@ def too_many(target: Target, held: object, episode: int) -> None:
 
 def settle(target: Target, descriptors: int) -> None:
     """After a flood: newcomers are served again, and all descriptors are given back."""
-    target.probe()
+    until = time.monotonic() + PATIENCE
+    while not served(target, until):
+        time.sleep(0.02)
     target.server.settles(target.server.descriptors, descriptors)
     time.sleep(0.5)  # so that the next flood is another episode
+
+
+def served(target: Target, until: float) -> bool:
+    """Whether a newcomer is served. A proxy may have no descriptor left for the far side yet."""
+    try:
+        target.probe()
+    except ConnectionError:
+        if time.monotonic() > until:
+            raise
+        return False
+    return True
 
 
 def highest(target: Target) -> int:

@@ -45,9 +45,7 @@ def _go_on(
     """Let a task go on to its next yield."""
     outcome = model.resume(task)
     at = places[task]
-    if task in model.stillborn:
-        at = END
-    elif task in model.fresh:
+    if task in model.fresh:
         model.fresh.discard(task)
     else:
         outcomes[task].append(outcome)

@@ -9,7 +9,8 @@ come, first served, and go to the end of the ready queue in the order in which t
 woken; a task whose call did not block is there after those whom the call has woken.
 
 A cancellation undoes the wait of a task that is blocked. What a task has got it keeps,
-and its next call is not made.
+and its next call is not made. A task that has not begun begins, and so it is its first
+call that is not made.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ class Model:
         self.ready = list(range(tasks))  # in the order of the ready queue
         self.due: dict[int, Any] = dict.fromkeys(self.ready)  # with what the ready ones go on
         self.fresh = set(self.ready)  # those that have not had their first step
-        self.stillborn: list[int] = []  # ready ones that were cancelled before it
         self.blocked: set[int] = set()
         self.ended: set[int] = set()
         self.cancelled: set[int] = set()
@@ -97,8 +97,6 @@ class Model:
         self.cancelled.add(target)
         if target in self.blocked:
             self.undo(target)
-        elif target in self.fresh:
-            self.stillborn.append(target)
 
     def undo(self, task: int) -> None:
         """The task is cancelled, and was blocked."""

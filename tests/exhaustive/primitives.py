@@ -47,6 +47,8 @@ def waiters(queue: Any) -> list[int]:
 
 
 def of_lock(lock: Lock) -> Any:
+    if lock.broken_by is not None:
+        return "broken", lock.depth, waiters(lock.waiters)
     owned = lock.owner is not None
     return lock.owner.id - 2 if owned else None, lock.depth if owned else 0, waiters(lock.waiters)
 

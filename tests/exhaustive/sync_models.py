@@ -75,6 +75,8 @@ class LockModel(Model):
         self.answer(entry, BrokenLockError)
 
     def state(self) -> Any:
+        if self.owner in self.ended:
+            return "broken", self.depth, tasks_of(self.acquiring)
         return self.owner, 0 if self.owner is None else self.depth, tasks_of(self.acquiring)
 
 

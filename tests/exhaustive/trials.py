@@ -146,8 +146,6 @@ class Trial:
         ready = model.ready
         if self.log is not None:
             self.log.append(f"task {number}: goes on with {shown(got)}")
-        if model.stillborn:
-            self.bury()
         if not ready:
             model.pass_time()
         if number not in ready:
@@ -161,18 +159,9 @@ class Trial:
         if self.strict:
             self.compare_states(f"the state when task {number} goes on")
 
-    def bury(self) -> None:
-        """Tell the model which tasks have ended without a first step: they cannot."""
-        for number in list(self.model.stillborn):
-            if self.tasks[number].done:
-                self.model.stillborn.remove(number)
-                self.model.resume(number)
-                self.model.end(number)
-
     def compare_ends(self) -> None:
         """Nothing can happen any more: is that what the model says?"""
         model = self.model
-        self.bury()
         if not model.ready:
             model.pass_time()
         left = {number for number, task in enumerate(self.tasks) if not task.done}
