@@ -6,7 +6,7 @@ Each call is one class, request and behaviour together.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import GeneratorType
 from typing import Any, Literal, TypeVar
 
@@ -24,6 +24,7 @@ from microthreads.kernel import (
     Waiter,
     check_routine,
     place_of_caller,
+    running_kernel,
 )
 from microthreads.kernel.current import headroom
 from microthreads.kernel.syscalls import room_for
@@ -293,3 +294,11 @@ def join(task: Task[T]) -> SystemCall[T]:
     if not isinstance(task, Task):
         raise TypeError(f"join() needs a task, as `yield spawn(...)` returns, got {task!r}")
     return Join(task)
+
+
+def discard_all(requests: Iterable[Any]) -> None:
+    """These routines and calls, which were given together, will not be made."""
+    kernel = running_kernel()
+    if kernel is not None:
+        for request in requests:
+            kernel.discard(request)

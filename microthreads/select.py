@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from microthreads.calls import discard_all
 from microthreads.errors import text_of
 from microthreads.kernel import (
     PENDING,
@@ -189,6 +190,14 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
     """
     if not calls:
         raise ValueError("select() needs at least one system call")
+    try:
+        return Select(_branches(calls))
+    except (TypeError, ValueError):
+        discard_all(calls)
+        raise
+
+
+def _branches(calls: tuple[Any, ...]) -> list[SystemCall[Any]]:
     branches: list[SystemCall[Any]] = []
     seen: set[int] = set()
     for position, request in enumerate(calls):
@@ -203,7 +212,7 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
             raise ValueError(f"select() got {call!r} twice: make a second one")
         seen.add(id(call))
         branches.append(call)
-    return Select(branches)
+    return branches
 
 
 def as_call(request: Any) -> SystemCall[Any] | None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Self
 
 from microthreads.calls import check_seconds, check_time
 from microthreads.kernel import Scope
+from microthreads.kernel.current import headroom
 from microthreads.whose import apart, end_with
 
 __all__ = ["CancelScope", "move_on_after", "shield", "timeout"]
@@ -37,12 +38,12 @@ class CancelScope(Scope):
         TypeError: It is not a number.
     """
 
-    __slots__ = ("_deadline", "_struck", "cancelled_caught", "expired")
+    __slots__ = ("_deadline", "_struck", "cancelled_caught", "expired", "moved")
 
     def __init__(self, *, deadline: float = math.inf) -> None:
         super().__init__()
         self._deadline: float | None = check_time(deadline, "CancelScope()")
-        self.cancelled_caught = self.expired = self._struck = False
+        self.cancelled_caught = self.expired = self._struck = self.moved = False
 
     @property
     def deadline(self) -> float:
@@ -58,7 +59,9 @@ class CancelScope(Scope):
         deadline = check_time(deadline, "a deadline")
         if self.left:
             raise RuntimeError(f"the block of {self} has been left: it has no deadline any more")
+        headroom(32)  # it may have passed, and cancel the block
         self._deadline = deadline
+        self.moved = True
         if self.task is not None:
             self.task.kernel.timers.cancel(self)
             self._set_timer(self.task.kernel.now())
@@ -122,7 +125,7 @@ class _Limited(CancelScope):
         self.seconds = seconds
         if seconds is not None:
             self.seconds = check_seconds(seconds, type(self).__name__)
-        self.cancelled_caught = self.expired = self._struck = False
+        self.cancelled_caught = self.expired = self._struck = self.moved = False
         self._deadline = None
 
     def __enter__(self) -> Any:
@@ -179,7 +182,7 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
         return error is not None and end_with(rest, error)
 
     def _time(self) -> str:
-        return "its deadline" if self.seconds is None else f"{self.seconds} s"
+        return "its deadline, which was moved" if self.moved else f"{self.seconds} s"
 
 
 class move_on_after(_Limited):  # noqa: N801

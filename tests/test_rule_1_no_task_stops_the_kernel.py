@@ -674,3 +674,34 @@ def test_when_a_signal_handler_raises_in_the_kernel_itself_every_finally_runs(
 
 def ring() -> None:
     signal.raise_signal(signal.SIGUSR1)
+
+
+def test_a_flag_is_not_set_by_half_where_the_stack_is_full(vrun: Any) -> None:
+    """Its waiters stand in a select, which takes more of the stack than setting the flag."""
+
+    def deep(levels: int, act: Any) -> Any:
+        return deep(levels - 1, act) if levels else act()
+
+    def room() -> int:
+        try:
+            return 1 + room()
+        except RecursionError:
+            return 0
+
+    def main() -> Gen:
+        halves = []
+        for left in range(45):
+            event = Event()
+            waiter = yield spawn(iter(select(event.wait(), sleep(5))), daemon=True)
+            yield
+            try:
+                deep(room() - left, event.set)
+            except RecursionError:
+                halves.append(event.is_set())
+            event.set()
+            assert (yield waiter) == (0, True)
+        return halves
+
+    halves = vrun(main())
+    assert halves
+    assert not any(halves)

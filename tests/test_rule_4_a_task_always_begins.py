@@ -524,3 +524,18 @@ def test_open_connection_cancelled_at_any_moment_leaves_nothing_to_warn_of(turns
         run(main())
         gc.collect()
     assert [str(each.message) for each in told] == []
+
+
+@pytest.mark.parametrize("call", [gather, race, lambda one, other: select(spawn(one), other)])
+def test_what_is_refused_beside_something_else_is_closed(vrun: Any, call: Any) -> None:
+    async def job() -> None:
+        await sleep(1)
+
+    def main() -> Gen:
+        yield
+        routine = job()
+        with pytest.raises(TypeError):
+            yield call(routine, 5)
+        return closed(routine)
+
+    assert vrun(main()) == [True]

@@ -463,3 +463,29 @@ def test_a_kernel_that_was_closed_warns_of_nothing() -> None:
         kernel.close()
         del kernel
         gc.collect()
+
+
+def test_close_does_all_even_if_a_post_asks_to_exit() -> None:
+    log: list[str] = []
+
+    def waiting() -> Gen:
+        try:
+            yield sleep(100)
+        finally:
+            log.append("finally")
+
+    def job() -> Gen:
+        yield
+
+    kernel = Kernel()
+    kernel.spawn(waiting())
+    kernel.tick()
+    kernel.post(sys.exit, 3)
+    kernel.post(log.append, "posted")
+    future = kernel.submit(job())
+    with pytest.raises(SystemExit):
+        kernel.close()
+    assert sorted(log) == ["finally", "posted"]
+    assert isinstance(future.exception(0), RuntimeError)
+    with pytest.raises(RuntimeError, match="closed"):
+        kernel.post(print)

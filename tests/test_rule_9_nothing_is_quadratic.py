@@ -484,3 +484,35 @@ def test_the_round_goes_on_where_it_was_when_the_clock_is_looked_at() -> None:
 
     run(main(), clock=VirtualClock())
     assert log == list(range(200)) * 3
+
+
+def test_a_failure_that_goes_along_a_chain_of_joins_takes_steps_in_proportion() -> None:
+    async def first() -> None:
+        await sleep(1)
+        raise ValueError
+
+    async def joining(task: Any) -> None:
+        await task
+
+    def main(number: int) -> Gen:
+        task = yield spawn(first())
+        for _ in range(number):
+            task = yield spawn(joining(task))
+        try:
+            yield task
+        except ValueError:
+            return number
+
+    assert growth(main) < MOST
+
+
+def test_to_end_many_tasks_takes_steps_in_proportion() -> None:
+    def idle() -> Gen:
+        yield sleep(100)
+
+    def main(number: int) -> Gen:
+        for _ in range(number):
+            yield spawn(idle(), daemon=True)
+        yield
+
+    assert growth(main) < MOST

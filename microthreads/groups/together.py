@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from microthreads.calls import discard_all
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
 from microthreads.kernel import (
@@ -61,8 +62,12 @@ def race(*routines: Routine[T]) -> AwaitableGenerator[T]:
 
 
 def _checked(routines: tuple[Routine[Any], ...], verb: str) -> tuple[Routine[Any], ...]:
-    for routine in routines:
-        check_routine(routine, verb)
+    try:
+        for routine in routines:
+            check_routine(routine, verb)
+    except TypeError:
+        discard_all(routines)
+        raise
     return routines
 
 

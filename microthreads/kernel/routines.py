@@ -93,6 +93,7 @@ def _hint(thing: Any) -> str:
 
 
 ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
+MANY_FRAMES = 200
 RESUMABLE = 0x20 | 0x80 | 0x100 | ASYNC_GENERATOR  # CO_GENERATOR, CO_COROUTINE and the like
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
@@ -242,8 +243,14 @@ def without_our_frames(error: BaseException) -> BaseException:
 
 
 def without_await(trace: TracebackType | None) -> None:
-    """Take the `__await__` of a system call, if an await ended there, off the bottom."""
-    while trace is not None and trace.tb_next is not None:
+    """Take the `__await__` of a system call, if an await ended there, off the bottom.
+
+    Of a traceback that is not very long: an error that goes from task to task gets longer
+    with each, and is looked at in each.
+    """
+    for _ in range(MANY_FRAMES):
+        if trace is None or trace.tb_next is None:
+            return
         code = trace.tb_next.tb_frame.f_code
         if trace.tb_next.tb_next is None and code.co_name == "__await__" and is_ours(code):
             trace.tb_next = None

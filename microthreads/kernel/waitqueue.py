@@ -105,7 +105,7 @@ class WaitQueue:
             RecursionError: It has not; nothing was done.
         """
         if self.first is not None:
-            headroom(8 + max(room_for(call) for call in self))
+            headroom(12 + max((room_for(call) for call in self), default=0))
 
     def __iter__(self) -> Iterator[Any]:
         """The calls in order; the current one may be removed on the way."""

@@ -220,7 +220,8 @@ class Kernel(Reachable):
         self._stuck = False
         while self.tasks and not (alarm.rung or self._stuck or time.monotonic() > latest):
             self.turn()
-            self._cancel_all(reason, orphans=True)
+            if not self.portions:  # at the end of a round: it looks at all tasks
+                self._cancel_all(reason, orphans=True)
         self.timers.cancel(alarm)
 
     def _cancel_all(self, reason: str, *, orphans: bool = False) -> None:
@@ -371,21 +372,43 @@ class Kernel(Reachable):
 
         What was posted is called; what was submitted and has not begun fails with
         `RuntimeError`.
+
+        Raises:
+            SystemExit: Something that was posted asked for it; all is closed even so.
         """
         if self.closed:
             return
         self._check_open()
-        self.closing = True
+        self.closing, self.ending = True, None
         if self.tasks or self.async_generators or self.inbox.posted:
             headroom(ROOM)
             self._enter()
             try:
-                self._drain()
+                self._despite_strikes(self._drain)
             finally:
                 self._leave()
         self.closed = True
-        self.inbox.close()
+        self._despite_strikes(self.inbox.close)
         self._give_back()
+        ending, self.ending = self.ending, None
+        if ending is not None:
+            try:
+                raise ending
+            finally:
+                del ending  # its traceback has this frame
+
+    def _despite_strikes(self, end: Callable[[], None]) -> None:
+        """Call `end`, again if need be: what a post or a handler raises cuts nothing short."""
+        for _ in range(MOST_STRIKES):
+            try:
+                return end()
+            except (InvariantError, ForkedError):
+                raise
+            except BaseException as error:
+                if not passes(error):
+                    raise
+                self._end_with(error)
+        return None
 
     def _give_back(self) -> None:
         """Give back what the system lent."""

@@ -36,6 +36,7 @@ class Event(Waitable):
 
     def set(self) -> None:
         """Set the flag, and let all go on that wait for it. A plain call."""
+        self.waiters.check_room()
         self._set = True
         while self.waiters.first is not None:
             self.waiters.wake_first(True)
@@ -146,6 +147,7 @@ class Barrier(Waitable):
 
     def reset(self) -> None:
         """Make it as new. A plain call; tasks that wait get `BrokenBarrierError`."""
+        self.waiters.check_room()
         self._fail_all("was reset")
         self.broken = False
 
@@ -156,7 +158,6 @@ class Barrier(Waitable):
         self._fail_all("was broken")
 
     def _fail_all(self, why: str) -> None:
-        self.waiters.check_room()
         while (call := self.waiters.first) is not None:
             text = f"{text_of(self)} {why} while {task_of(call)} waited there"
             self.waiters.wake_first(Failure(BrokenBarrierError(text)))
