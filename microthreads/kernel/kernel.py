@@ -203,7 +203,7 @@ class Core:
                         break
         self.switches += RESUMES_PER_POLL - left
         self.current = task = request = value = None
-        self.batch = ready = batch = []  # an error's traceback may keep this frame
+        self.batch = ready = batch = again = []  # an error's traceback may keep this frame
 
     def _first_portion(self, batch: list[Any]) -> list[Any]:
         """Put a long round off but for its first part: the clock is looked at in between."""
