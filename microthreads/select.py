@@ -193,7 +193,7 @@ def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
     try:
         return Select(_branches(calls))
     except (TypeError, ValueError):
-        discard_all(calls)
+        discard_all(each for each in calls if isinstance(each, SystemCall))
         raise
 
 
