@@ -129,7 +129,7 @@ class Kernel(Reachable):
             self.ending, self.interrupts, self._draining = None, 0, False
             self.main = task = self.start(main, None, False, None, place or place_of_caller())
             with interrupts.Signals(self):
-                self._until_done()
+                self._despite_strikes(self._until_done)
         except BaseException as error:
             if self.main is not None:
                 self._abandon(error)
@@ -149,20 +149,25 @@ class Kernel(Reachable):
 
     def _until_done(self) -> None:
         """Go on until there is nothing left to wait for, or a reason to stop; then end the rest."""
+        if self.ending is None:
+            self._go_on()
+        self._drain()
+
+    def _despite_strikes(self, steps: Callable[[], None]) -> None:
+        """Call `steps`, again if need be: what a post or a handler raises cuts nothing short.
+
+        It becomes the reason why the run ends, if there is none yet.
+        """
         for _ in range(MOST_STRIKES):
             try:
-                if self.ending is None:
-                    self._go_on()
-                self._drain()
+                return steps()
             except (InvariantError, ForkedError):
                 raise
-            except BaseException as error:  # a signal handler or something posted raised it
+            except BaseException as error:
                 if self.interrupts > STOP_NOW or (self._draining and not passes(error)):
                     raise
                 self._end_with(error)
-            else:
-                return
-        self._abandon()
+        return self._abandon()
 
     def _go_on(self) -> None:
         while self.ending is None:
@@ -379,7 +384,7 @@ class Kernel(Reachable):
         if self.closed:
             return
         self._check_open()
-        self.closing, self.ending = True, None
+        self.closing, self.ending, self.interrupts = True, None, 0
         if self.tasks or self.async_generators or self.inbox.posted:
             headroom(ROOM)
             self._enter()
@@ -396,19 +401,6 @@ class Kernel(Reachable):
                 raise ending
             finally:
                 del ending  # its traceback has this frame
-
-    def _despite_strikes(self, end: Callable[[], None]) -> None:
-        """Call `end`, again if need be: what a post or a handler raises cuts nothing short."""
-        for _ in range(MOST_STRIKES):
-            try:
-                return end()
-            except (InvariantError, ForkedError):
-                raise
-            except BaseException as error:
-                if not passes(error):
-                    raise
-                self._end_with(error)
-        return None
 
     def _give_back(self) -> None:
         """Give back what the system lent."""
