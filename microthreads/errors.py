@@ -34,6 +34,19 @@ def text_of(thing: Any) -> str:
         return f"<{type(thing).__name__} that cannot be shown>"
 
 
+def printable(text: str) -> str:
+    """`text` in one line, every character that is not printable escaped, as a log needs it.
+
+    What a peer has sent must not write lines of its own into a log, nor sequences that
+    a terminal obeys.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class Cancelled(BaseException):
     """Raised at a yield inside a cancelled scope; let it pass through.
 

@@ -12,6 +12,7 @@ import socket as stdlib
 from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import printable
 from microthreads.kernel import PENDING, DescriptorCall, Side, Task, Wait, Waiter
 
 if TYPE_CHECKING:
@@ -23,10 +24,11 @@ ASK_AGAIN = 0.01  # seconds until a full listener is asked again
 
 
 def shown(address: Address) -> str:
+    """An address as one writes it, printable: the name of a Unix socket can be any bytes."""
     if isinstance(address, tuple) and address and isinstance(address[0], str):
         host, port = address[0], ":".join(str(part) for part in address[1:2])
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return os.fsdecode(address) if isinstance(address, bytes) else str(address)
+    return printable(os.fsdecode(address) if isinstance(address, bytes) else str(address))
 
 
 class _SocketCall(DescriptorCall):
