@@ -29,6 +29,7 @@ from microthreads.kernel.syscalls import PENDING, Failure, SystemCall, Wait, Wai
 from microthreads.kernel.waitqueue import WaitQueue
 
 if TYPE_CHECKING:
+    from microthreads.kernel.kernel import Core
     from microthreads.kernel.pollers import Poller
     from microthreads.kernel.task import Task
 
@@ -121,7 +122,9 @@ class DescriptorCall(SystemCall[Any]):
     """A call that waits on one side of a descriptor.
 
     Subclasses define `perform`, which tries the operation once: it returns the
-    result, raises `BlockingIOError`, or returns `PENDING` to try again later.
+    result, raises `BlockingIOError`, or returns `PENDING` to try again later. If the
+    side is ready even so, the call has had its share of this turn, and goes on in the
+    next: one that has much to do is not everybody's wait.
     `attempt` comes first, and once for each yield; what the poller reports is
     performed again.
     """
@@ -177,6 +180,12 @@ class DescriptorCall(SystemCall[Any]):
             waiter.woken(self, value)
             if type(value) is Failure:  # its error's traceback may lead to this frame
                 del self, value, waiter
+        elif side.ready:
+            self.go_on(waiter.kernel)
+
+    def go_on(self, kernel: Core) -> None:
+        """Its share of this turn is done: the rest comes in the next."""
+        kernel.again.append(self)
 
     def arm(self, waiter: Waiter) -> None:
         descriptor, side = self.descriptor, self.side
@@ -195,6 +204,8 @@ class DescriptorCall(SystemCall[Any]):
             side.ready = True  # for nobody will ever report that it is
             self._check_open()  # a finalizer came in between
             raise
+        if side.ready:
+            self.go_on(waiter.kernel)
 
     def disarm(self, waiter: Waiter) -> None:
         if getattr(self, "queue", None) is not None:

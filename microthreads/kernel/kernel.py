@@ -124,7 +124,7 @@ class Core:
         self.current: Task[Any] | None = None
         self.batch: list[Any] = []  # the tasks that are being resumed
         self.portions: list[list[Any]] = []  # the rest of a long round, the next ones last
-        self.again: list[Any] = []  # calls to retry, since a look at them was cut short
+        self.again: list[Any] = []  # calls to retry: they have more to do, or a look was cut short
         self.tasks: dict[Routine[Any], Task[Any]] = {}  # all that are not done
         self._called: dict[Routine[Any], Task[Any]] = {}  # routines that others yielded
         self.live = 0  # how many of them are not daemons
@@ -372,10 +372,11 @@ class Core:
 
     def _retry(self, calls: list[SystemCall[Any]]) -> list[SystemCall[Any]]:
         """Attempt the reported calls again; those that are left if one cuts this short, later."""
-        self.again = calls = [*self.again, *calls]
+        calls = [*self.again, *calls]
+        self.again = calls.copy()
         for call in calls:
             call.retry()
-        self.again = []
+        del self.again[: len(calls)]  # behind them are those that have more to do
         return calls
 
     def _let_in(self, before: int) -> None:

@@ -8,6 +8,7 @@ failed, and the first to succeed wins ("happy eyeballs", RFC 8305).
 
 from __future__ import annotations
 
+import os
 import socket
 from errno import EADDRNOTAVAIL
 from itertools import chain, zip_longest
@@ -191,4 +192,6 @@ class Race:
 
 
 def _socket(family: int) -> Socket:
-    return Socket(network().socket(family, socket.SOCK_STREAM))
+    sock = Socket(network().socket(family, socket.SOCK_STREAM))
+    sock.owner = os.getpid()
+    return sock

@@ -13,7 +13,16 @@ from errno import EAGAIN, EALREADY, EINPROGRESS, EISCONN
 from typing import TYPE_CHECKING, Any
 
 from microthreads.errors import printable
-from microthreads.kernel import PENDING, DescriptorCall, Side, Task, Wait, Waiter
+from microthreads.kernel import (
+    PENDING,
+    Core,
+    Descriptor,
+    DescriptorCall,
+    Side,
+    Task,
+    Wait,
+    Waiter,
+)
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -43,23 +52,22 @@ class _SocketCall(DescriptorCall):
         return Wait(self.verb, self.socket)
 
 
-class _Patient(_SocketCall):
-    """A call that the far end may be too full for, where nothing reports that it no longer is.
+class Patient(DescriptorCall):
+    """A call that may have to wait for what no poller reports. A timer then takes its place.
 
-    That is so between Unix sockets. A timer then takes the poller's place.
+    So it is where the far end of a Unix socket is full, and where TLS cannot write before
+    it has read.
     """
 
-    __slots__ = ("address", "full", "timer")
+    __slots__ = ("full", "timer")
 
-    def __init__(self, socket: Socket, address: Address) -> None:
-        super().__init__(socket.descriptor, socket.descriptor.writing)
-        self.socket = socket
-        self.address = address
+    def __init__(self, descriptor: Descriptor) -> None:
+        super().__init__(descriptor, descriptor.writing)
         self.full = False
         self.timer: Any = None
 
     def ask_again(self) -> Any:
-        """The far end is full: what `perform` returns then."""
+        """It cannot go on yet: what `perform` returns then."""
         self.full = True
         return PENDING
 
@@ -69,23 +77,28 @@ class _Patient(_SocketCall):
 
     def arm(self, waiter: Waiter) -> None:
         if self.full:
-            kernel = waiter.kernel
-            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
+            self.go_on(waiter.kernel)
         else:
             super().arm(waiter)
 
+    def go_on(self, kernel: Core) -> None:
+        if not self.full:
+            super().go_on(kernel)
+        elif self.timer is None:
+            kernel.timers.add(kernel.now() + ASK_AGAIN, self)
+
     def disarm(self, waiter: Waiter) -> None:
-        if self.full:
-            if self.timer is not None:
-                waiter.kernel.timers.cancel(self)
-        else:
-            super().disarm(waiter)
+        if self.timer is not None:
+            waiter.kernel.timers.cancel(self)
+        super().disarm(waiter)
 
     def expire(self) -> None:
         waiter = self.waiter
+        self.full = False
         self.retry()
-        if self.waiter is not None and waiter is not None:
-            self.arm(waiter)
+        is_armed = self.full or getattr(self, "queue", None) is not None
+        if self.waiter is not None and waiter is not None and not is_armed:
+            super().arm(waiter)
 
 
 class Recv(_SocketCall):
@@ -144,7 +157,9 @@ class Accept(_SocketCall):
 
     def perform(self, task: Task[Any]) -> tuple[Socket, Address]:
         sock, address = self.socket.sock.accept()
-        return type(self.socket)(sock), address
+        connection = type(self.socket)(sock)
+        connection.owner = os.getpid()
+        return connection, address
 
 
 class AcceptMany(Accept):
@@ -189,14 +204,15 @@ class Send(_Writing):
         return self.socket.sock.send(self.data, self.flags)
 
 
-class SendTo(_Patient):
+class SendTo(Patient):
     """Send a datagram. A Unix socket's peer may be full, which no poller reports."""
 
-    __slots__ = ("data",)
-    verb = "sendto on"
+    __slots__ = ("address", "data", "flags", "socket")
 
     def __init__(self, socket: Socket, data: ReadableBuffer, address: Address, flags: int) -> None:
-        super().__init__(socket, address)
+        super().__init__(socket.descriptor)
+        self.socket = socket
+        self.address = address
         self.data = data
         self.flags = flags
 
@@ -207,6 +223,9 @@ class SendTo(_Patient):
             if self.socket.sock.family != getattr(stdlib, "AF_UNIX", None):
                 raise
         return self.ask_again()
+
+    def describe(self) -> Wait:
+        return Wait("sendto on", self.socket)
 
 
 class SendAll(_Writing):
@@ -248,10 +267,15 @@ class SendAll(_Writing):
         return PENDING
 
 
-class Connect(_Patient):
+class Connect(Patient):
     """Connect, by asking again until it is done. A Unix listener may be full."""
 
-    __slots__ = ()
+    __slots__ = ("address", "socket")
+
+    def __init__(self, socket: Socket, address: Address) -> None:
+        super().__init__(socket.descriptor)
+        self.socket = socket
+        self.address = address
 
     def perform(self, task: Task[Any]) -> Any:
         number = self.socket.sock.connect_ex(self.address)

@@ -13,7 +13,9 @@ A call that is cancelled or loses in a `select` has done nothing; only
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from microthreads.errors import ClosedError
@@ -40,20 +42,26 @@ class Socket:
             belongs to this object from now on.
 
     Raises:
-        TypeError: `sock` is not a socket.
+        TypeError: `sock` is not a socket, or one that `ssl` has wrapped.
         ValueError: It is closed.
     """
 
-    __slots__ = ("__weakref__", "descriptor", "sock")
+    __slots__ = ("__weakref__", "descriptor", "owner", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
         if not hasattr(sock, "setblocking"):
             raise TypeError(f"Socket() wraps a socket.socket, got {sock!r}")
+        if "ssl" in sys.modules and isinstance(sock, sys.modules["ssl"].SSLSocket):
+            raise TypeError(
+                f"Socket() cannot wait for what ssl has wrapped, as {sock!r}: wrap the plain "
+                "socket, and encrypt by `await Stream(Socket(sock)).start_tls(context)`"
+            )
         stream = sock.type == socket.SOCK_STREAM
         self.descriptor = Descriptor(sock, exclusive=stream)
         self.descriptor.drains = stream and sock.family in INTERNET
         sock.setblocking(False)
         self.sock = sock
+        self.owner = 0  # the process that made the connection; 0: others may use it by right
 
     def recv(self, size: int = ENOUGH, flags: int = 0) -> SystemCall[bytes]:
         """Receive up to `size` bytes (65,536); ``b""`` at the end of a stream.
@@ -123,8 +131,17 @@ class Socket:
         return self.descriptor.writable()
 
     def close(self) -> None:
-        """Close it. A plain call; tasks that wait on it get `ClosedError` at once."""
+        """Close it. A plain call; tasks that wait on it get `ClosedError` at once.
+
+        The peer of a connection that was made here, by `connect` or `accept`, sees the end
+        even if a process that was forked meanwhile has a copy. A copy of it can be closed.
+        """
         self.descriptor.detach()
+        if self.owner and self.owner == os.getpid():
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # the connection is gone already
         self.sock.close()
 
     def shutdown(self, how: int) -> None:
@@ -144,6 +161,8 @@ class Socket:
     def setsockopt(self, *arguments: Any) -> None:
         """Set an option, as the standard library's `setsockopt` does. A plain call."""
         self.sock.setsockopt(*arguments)
+        if arguments[:2] == (socket.SOL_SOCKET, socket.SO_LINGER):
+            self.owner = 0  # how it is to end was said: there is no other end before
 
     def getsockname(self) -> Address:
         """Its own address."""

@@ -15,9 +15,11 @@ Read next: streamcalls.py for the calls.
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 from collections.abc import AsyncIterator
+from errno import ETIMEDOUT
 from typing import TYPE_CHECKING, Self
 
 from microthreads.errors import ClosedError
@@ -25,7 +27,7 @@ from microthreads.kernel import SystemCall
 from microthreads.net import streamcalls as calls
 from microthreads.net.sockets import Address, Socket, without_delay
 from microthreads.spelling import AwaitableGenerator, any_spelling
-from microthreads.timeouts import timeout
+from microthreads.timeouts import move_on_after, timeout
 
 if TYPE_CHECKING:
     import ssl
@@ -37,13 +39,15 @@ if TYPE_CHECKING:
 __all__ = ["Stream"]
 
 LIMIT = 65536  # bytes of a line, unless another limit is given
+MOST_DROPPED = 16 << 20  # bytes that `finish` reads away
 RESET = struct.pack("ii", 1, 0)  # of SO_LINGER: close at once, and throw away what is unsent
 
 
 class Stream:
     """A connection that bytes are read from and written to.
 
-    ``async for line in stream`` reads lines until the end; ``with stream:`` closes it.
+    ``async for line in stream`` reads lines until the end; ``with stream:`` closes it. If
+    the block fails, a peer over TLS sees that it was cut off, and no clean end.
 
     Args:
         sock: A connected `Socket`, which belongs to this object from now on.
@@ -156,19 +160,33 @@ class Stream:
         Args:
             context: As `ssl.create_default_context` makes one: it says what is verified.
             server_side: Whether this end is the server.
-            server_hostname: The name that the server's certificate must be for.
+            server_hostname: The name that the server's certificate must be for. A client
+                whose context checks host names, as the default one does, has to give it.
             seconds: How long the handshake may take.
 
         Raises:
-            ssl.SSLError: The two could not agree, or the peer is not who it should be;
-                the stream is of no use any more, and to be closed.
+            ssl.SSLError: The two could not agree, or the peer is not who it should be.
             TimeoutError: The time is over.
             ClosedError: The stream is closed.
             RuntimeError: It is encrypted already.
+            ValueError: The name is missing, or none; or the context is for the other side.
+            TypeError: `context` is no `ssl.SSLContext`.
+
+        After a handshake that failed, or was given up, the stream is closed: what the
+        program would have sent encrypted cannot go out in the clear.
         """
+        from microthreads.net.tls import check_context  # noqa: PLC0415  (ssl takes long to import)
+
+        name = check_context(context, "start_tls", server_side, server_hostname)
         if self.tls is not None and not self.closed:
             raise RuntimeError(f"{self} is encrypted already")
-        return self._start_tls(self.plain, context, server_side, server_hostname, seconds)
+        return self._start_tls(self.plain, context, server_side, name, seconds)
+
+    def start_server_tls(
+        self, context: ssl.SSLContext, seconds: float, silence: float
+    ) -> AwaitableGenerator[None]:
+        """As `start_tls` at a server; the client may be silent for so many seconds."""
+        return self._start_tls(self.plain, context, True, None, seconds, silence)
 
     @any_spelling
     async def _start_tls(
@@ -178,14 +196,22 @@ class Stream:
         server_side: bool,
         server_hostname: str | None,
         seconds: float,
+        silence: float = math.inf,
     ) -> None:
-        from microthreads.net.tls import TlsSocket  # noqa: PLC0415  (ssl takes long to import)
+        from microthreads.net.tls import TlsSocket  # noqa: PLC0415  (likewise)
 
         tls = TlsSocket(sock, context, server_side, server_hostname)
         if self.buffer is not None:
             tls.feed(self.take(self.buffered))
-        with timeout(seconds):
-            await tls.handshake()
+        try:
+            with timeout(seconds):
+                await tls.handshake(silence)
+        except BaseException as error:
+            text = f"{self}: the TLS handshake took too long"
+            tls.give_up()
+            if isinstance(error, TimeoutError):
+                raise TimeoutError(ETIMEDOUT, text) from None
+            raise
         self.sock = tls
 
     @property
@@ -197,8 +223,41 @@ class Stream:
 
     # Ending
 
+    @any_spelling
+    async def finish(self, seconds: float = 2.0) -> None:
+        """A routine that ends the conversation so that what was written arrives, and closes.
+
+        A connection that is closed while something of the peer's is unread, or on its way,
+        is reset, and the peer may lose what it has not read yet. So this ends our direction,
+        and reads and drops what still comes, until the peer has ended as well. `serve` does
+        that for each handler that returns.
+
+        It is closed in any case: when the time is over, when 16 MiB have come, when the peer
+        has gone, and when this is cancelled.
+
+        Args:
+            seconds: How long to wait for the peer.
+
+        Raises:
+            BusyError: Another task was still waiting to read or to write; it gets `ClosedError`.
+        """
+        try:
+            if not self.closed:
+                with move_on_after(seconds):
+                    await self.write_eof()
+                    if not self.ended:
+                        await calls.Drop(self.plain, MOST_DROPPED)
+        except (OSError, ClosedError):
+            pass  # the peer has gone, or another task has closed it
+        finally:
+            self.close()
+
     def close(self) -> None:
-        """Close it. A plain call; tasks that wait on it get `ClosedError` at once."""
+        """Close it. A plain call; tasks that wait on it get `ClosedError` at once.
+
+        If something of the peer's is unread, or comes later, the peer sees a reset, and may
+        lose what was written last: `finish` is the end that loses nothing.
+        """
         self.sock.close()
 
     def abort(self) -> None:
@@ -268,13 +327,15 @@ class Stream:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        if exc_info[0] is not None:
+            self.plain.close()  # over TLS, what was cut short must not look like the end
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        self.close()
+        self.__exit__(*exc_info)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Lines(self)

@@ -23,22 +23,46 @@ from types import SimpleNamespace, coroutine
 from typing import TYPE_CHECKING, Any
 
 from microthreads.errors import BusyError
-from microthreads.kernel import Core, DescriptorCall, SystemCall, Task, Wait, Waiter
+from microthreads.kernel import (
+    PENDING,
+    Core,
+    DescriptorCall,
+    SystemCall,
+    Task,
+    Wait,
+    Waiter,
+    running_kernel,
+)
+from microthreads.kernel.pollers import report
+from microthreads.net.socketcalls import Patient
 from microthreads.net.sockets import Address, Socket
+from microthreads.timeouts import timeout
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 RECORD = 16384  # bytes of plaintext in a record
+RECORDS_A_TURN = (
+    16  # that are written: a peer that is as fast as we are does not hold up all others
+)
 MOST_READS = 16  # of what is read away at the end, if the peer sends on and on
 
 NOBODY: Any = SimpleNamespace(task=None)  # the waiter of what is armed for no task
+NO_CERTIFICATE = "NO_SHARED_CIPHER"  # as OpenSSL calls it
 
 
 class TlsSocket:
-    """A `Socket`, encrypted; with the methods that a stream needs of one."""
+    """A `Socket`, encrypted; with the methods that a stream needs of one.
 
-    __slots__ = ("descriptor", "incoming", "leftover", "object", "outgoing", "sock", "unsent")
+    Attributes:
+        ahead: What was decrypted and not received yet.
+        end_of_peer: How the peer's direction has ended, behind that; None if it has not.
+    """
+
+    __slots__ = (
+        "ahead", "descriptor", "end_of_peer", "incoming", "leftover", "object", "outgoing",
+        "sock", "unsent",
+    )  # fmt: skip
 
     def __init__(
         self, sock: Socket, context: ssl.SSLContext, server_side: bool, hostname: str | None
@@ -47,27 +71,26 @@ class TlsSocket:
         self.descriptor = sock.descriptor
         self.incoming = ssl.MemoryBIO()
         self.outgoing = ssl.MemoryBIO()
-        self.unsent = b""
+        self.ahead = self.unsent = b""
+        self.end_of_peer: ssl.SSLError | None = None
         self.leftover = Leftover(self)
         self.object = context.wrap_bio(
             self.incoming, self.outgoing, server_side=server_side, server_hostname=hostname
         )
 
     @coroutine
-    def handshake(self) -> Generator[Any, Any, None]:
-        """A routine that agrees on keys with the peer.
+    def handshake(self, silence: float) -> Generator[Any, Any, None]:
+        """A routine that agrees on keys with the peer, who may be silent for so many seconds.
 
         Raises:
             ssl.SSLError: They could not agree, or the peer is not who it should be.
+            TimeoutError: The peer is silent.
         """
         while True:
             try:
                 self.object.do_handshake()
             except ssl.SSLWantReadError:
                 done = False
-            except ssl.SSLError:
-                self.flush()  # the peer is told why, if it still listens
-                raise
             else:
                 done = True
             data = self.outgoing.read()
@@ -77,7 +100,17 @@ class TlsSocket:
                 # What came with the end of the handshake is inside OpenSSL, to be read at once.
                 self.descriptor.reading.ready = True
                 return
-            self.feed((yield self.sock.recv()))
+            with timeout(silence):
+                raw = yield self.sock.recv()
+            self.feed(raw)
+
+    def give_up(self) -> None:
+        """The handshake has failed: tell the peer why, if it still listens, and close."""
+        self.descriptor.failed = True
+        if self.descriptor.fd >= 0:
+            self.flush()
+            self._read_away()
+        self.sock.close()
 
     def feed(self, raw: bytes) -> None:
         """Give what was received to OpenSSL; ``b""`` is the end."""
@@ -94,29 +127,48 @@ class TlsSocket:
             ssl.SSLEOFError: The connection ended without a close_notify.
             ssl.SSLError: What came is not what the peer can have sent.
         """
-        pieces: list[bytes] = []
-        while True:
+        try:
+            self.decrypt()
+            while not self.ahead and self.end_of_peer is None:
+                self.feed(self.sock.receive())
+                self.decrypt()
+        finally:
+            if self.outgoing.pending:
+                self._speak()
+        data, self.ahead = self.ahead, b""
+        if self.end_of_peer is not None:
+            # The next call is to be told of it without waiting.
+            self.descriptor.reading.ready = True
+            if not data and not isinstance(self.end_of_peer, ssl.SSLZeroReturnError):
+                raise self.end_of_peer.with_traceback(None)
+        return data
+
+    def decrypt(self) -> None:
+        """Decrypt all that OpenSSL has, and note how it ends. A plain call."""
+        pieces = []
+        while self.end_of_peer is None:
             try:
                 piece = self.object.read(RECORD)
             except ssl.SSLWantReadError:
-                if pieces:
-                    break
-                self.feed(self.sock.receive())
-                continue
-            except ssl.SSLZeroReturnError:
-                piece = b""  # a clean end, when this side has ended as well
-            except ssl.SSLError:
-                if not pieces:
-                    raise
-                piece = b""
-            if not piece:
-                # An end, clean or not: the next call is to be told of it without waiting.
-                self.descriptor.reading.ready = True
                 break
-            pieces.append(piece)
-        if self.outgoing.pending:
-            self.flush()
-        return b"".join(pieces)
+            except ssl.SSLError as error:  # a clean end among them, or what comes behind good data
+                self.end_of_peer = error.with_traceback(None)
+            else:
+                if piece:
+                    pieces.append(piece)
+                else:
+                    self.end_of_peer = ssl.SSLZeroReturnError()
+        if pieces:
+            self.ahead += b"".join(pieces)
+
+    def _speak(self) -> None:
+        """Send what OpenSSL has to say by itself, now or when there is room: an answer to the
+        peer's wish for a certificate or for other keys, or an alert.
+        """
+        self.flush()
+        kernel = running_kernel()
+        if self.unsent and kernel is not None and self.descriptor.writing.first is None:
+            self.leftover.begin(kernel)
 
     def send_encrypted(self) -> None:
         """Send all that is encrypted. A plain call.
@@ -184,14 +236,14 @@ class TlsSocket:
         return f"TLS over {self.sock}"
 
 
-class TlsSendAll(DescriptorCall):
+class TlsSendAll(Patient):
     """Encrypt and send all; `bytes_sent` says how far it came."""
 
     __slots__ = ("bytes_sent", "data", "tls")
     in_parts = "it takes effect in parts, and over TLS there is no other way"
 
     def __init__(self, tls: TlsSocket, data: ReadableBuffer) -> None:
-        super().__init__(tls.descriptor, tls.descriptor.writing)
+        super().__init__(tls.descriptor)
         self.tls = tls
         self.data = memoryview(data).cast("B") if not isinstance(data, bytes) else data
         self.bytes_sent = 0
@@ -201,6 +253,9 @@ class TlsSendAll(DescriptorCall):
         self.tls.leftover.end()
         return super().attempt(task)
 
+    def arm(self, waiter: Waiter) -> None:
+        DescriptorCall.arm(self, waiter)  # also if a timer wakes it: it is the one writer
+
     def disarm(self, waiter: Waiter) -> None:
         super().disarm(waiter)
         if self.tls.unsent:
@@ -208,12 +263,27 @@ class TlsSendAll(DescriptorCall):
 
     def perform(self, task: Task[Any]) -> Any:
         tls, data = self.tls, self.data
-        while True:
+        for _ in range(RECORDS_A_TURN):
             tls.send_encrypted()
             if self.bytes_sent == len(data):
                 return None
             # What is encrypted is as good as sent: it goes before all that is written later.
-            self.bytes_sent += tls.object.write(data[self.bytes_sent : self.bytes_sent + RECORD])
+            piece = data[self.bytes_sent : self.bytes_sent + RECORD]
+            try:
+                self.bytes_sent += tls.object.write(piece)
+            except ssl.SSLWantReadError:
+                if not self._hear(task):
+                    return self.ask_again()
+        return PENDING
+
+    def _hear(self, task: Task[Any]) -> bool:
+        """The two agree on other keys (TLS 1.2): before it can write, OpenSSL has to read."""
+        try:
+            self.tls.feed(self.tls.sock.receive())
+        except BlockingIOError:
+            return False
+        report(self.descriptor.reading, task.kernel.again)  # what else has come is a reader's
+        return True
 
     def describe(self) -> Wait:
         return Wait("write to", self.tls)
@@ -282,8 +352,84 @@ class TlsEnd(DescriptorCall):
         tls = self.tls
         if not self.said:
             self.said = True
+            tls.decrypt()  # OpenSSL would drop what has come before this end
             tls.say_goodbye()
         tls.send_encrypted()
 
     def describe(self) -> Wait:
         return Wait("end", self.tls)
+
+
+def check_context(
+    context: ssl.SSLContext, verb: str, server_side: bool, hostname: str | None = None
+) -> str | None:
+    """Refuse what cannot begin a handshake; the name to ask the peer's certificate for.
+
+    Raises:
+        TypeError: `context` is no context.
+        ValueError: It is for the other side; or the name is missing, or cannot be one.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"{verb}() needs an ssl.SSLContext, got {context!r}")
+    wrong = ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER
+    if context.protocol == wrong:
+        right = "CLIENT_AUTH" if server_side else "SERVER_AUTH"
+        side = "server" if server_side else "client"
+        raise ValueError(
+            f"{verb}() at a {side} needs a {side}'s context: "
+            f"ssl.create_default_context(ssl.Purpose.{right}) makes one"
+        )
+    if server_side:
+        if hostname is not None:
+            raise ValueError(f"{verb}() takes server_hostname at a client only, got {hostname!r}")
+        return None
+    if hostname is None:
+        if context.check_hostname:
+            raise ValueError(
+                f"{verb}() needs server_hostname: its context checks for whom the certificate is"
+            )
+        return None
+    return certified(hostname)
+
+
+def certified(hostname: str) -> str:
+    """The name as certificates have it: without the dot at its end, or an address's scope.
+
+    Raises:
+        ValueError: No certificate can be for it.
+    """
+    name = hostname.removesuffix(".")
+    if ":" in name:
+        name = name.partition("%")[0]
+    try:
+        if name.encode("idna") and not name.startswith("."):
+            return name
+    except UnicodeError:
+        pass
+    raise ValueError(f"a certificate cannot be for {hostname!r}: that is no host name")
+
+
+def check_server(context: ssl.SSLContext, verb: str) -> None:
+    """Refuse a context that no server can do with.
+
+    Whether it has a certificate is not told by it: so it is asked for one, in memory.
+
+    Raises:
+        TypeError: `context` is no context.
+        ValueError: It is a client's, or has no certificate.
+    """
+    check_context(context, verb, server_side=True)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        client.wrap_bio(answer, hello).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    try:
+        context.wrap_bio(hello, answer, server_side=True).do_handshake()
+    except ssl.SSLError as error:
+        if error.reason == NO_CERTIFICATE and context.sni_callback is None:
+            raise ValueError(
+                f"{verb}() needs a context with a certificate: call its load_cert_chain() first"
+            ) from None
