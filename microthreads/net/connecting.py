@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EADDRNOTAVAIL
+from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from microthreads.groups import TaskGroup
 from microthreads.net.dns import Found, Resolve
+from microthreads.net.listeners import check_path
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.net.streams import Stream
@@ -48,7 +49,7 @@ def open_connection(
         ssl: A context to encrypt with, or True for one that verifies the server by
             the certificates that the system trusts; None: no encryption.
         server_hostname: The name that the certificate must be for; by default `host`.
-        local_address: The address to connect from, and its port (0: any).
+        local_address: The address to connect from, or a name of it, and the port (0: any).
         seconds: How long all of it may take, the handshake included.
 
     Raises:
@@ -63,7 +64,9 @@ def open_connection(
     return _open_connection(host, port, ssl, server_hostname, local_address, seconds)
 
 
-def open_unix_connection(path: str | bytes) -> AwaitableGenerator[Stream]:
+def open_unix_connection(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+) -> AwaitableGenerator[Stream]:
     """A routine that connects to a Unix socket, and returns the `Stream`.
 
     Args:
@@ -72,7 +75,7 @@ def open_unix_connection(path: str | bytes) -> AwaitableGenerator[Stream]:
     Raises:
         OSError: There is no such socket, or nobody listens.
     """
-    return _open_unix_connection(path)
+    return _open_unix_connection(os.fsdecode(path))
 
 
 @any_spelling
@@ -86,7 +89,8 @@ async def _open_connection(
 ) -> Stream:
     with timeout(seconds):
         found = await Resolve(host, port)
-        stream = Stream(await connect_first(interleaved(found), local_address))
+        mine = None if local_address is None else await Resolve(*local_address)
+        stream = Stream(await connect_first(interleaved(found), mine))
         if ssl is None or ssl is False:
             return stream
         try:
@@ -100,7 +104,8 @@ async def _open_connection(
 
 
 @any_spelling
-async def _open_unix_connection(path: str | bytes) -> Stream:
+async def _open_unix_connection(path: str) -> Stream:
+    check_path(path)
     sock = _socket(socket.AF_UNIX)
     try:
         await sock.connect(path)
@@ -124,9 +129,9 @@ def interleaved(found: Found) -> Found:
     return [each for each in chain(*zip_longest(first, others)) if each is not None]
 
 
-async def connect_first(found: Found, local_address: Address) -> Socket:
-    """Connect to one of the addresses, whichever answers first."""
-    race = Race(found, local_address)
+async def connect_first(found: Found, mine: Found | None) -> Socket:
+    """Connect to one of the addresses, whichever answers first; from one of `mine`."""
+    race = Race(found, mine)
     try:
         async with TaskGroup() as group:
             for number in range(len(found)):
@@ -149,9 +154,9 @@ async def connect_first(found: Found, local_address: Address) -> Socket:
 class Race:
     """The attempts to connect to the addresses of one host."""
 
-    def __init__(self, found: Found, local_address: Address) -> None:
+    def __init__(self, found: Found, mine: Found | None) -> None:
         self._found = found
-        self._local_address = local_address
+        self._mine = mine
         self._begun = [Event() for _ in found]
         self._failed = [Event() for _ in found]
         self._errors: list[OSError] = []
@@ -167,8 +172,8 @@ class Race:
         sock = None
         try:
             sock = _socket(family)
-            if self._local_address is not None:
-                sock.sock.bind(self._local_address)
+            if self._mine is not None:
+                sock.sock.bind(self._own_address(family))
             await sock.connect(address)
         except OSError as error:
             self._errors.append(error.with_traceback(None))
@@ -180,6 +185,12 @@ class Race:
         finally:
             if sock is not None:
                 sock.close()
+
+    def _own_address(self, family: int) -> Address:
+        for own, _, _, _, address in self._mine or ():
+            if own == family:
+                return address
+        raise OSError(EAFNOSUPPORT, "the local address is of another family")
 
     def failure(self) -> OSError:
         """The error of all attempts together."""

@@ -1,63 +1,115 @@
 """Looking names up, in threads, since the C library's resolver blocks.
 
 The threads are a pool of their own: a resolver that hangs for a minute keeps no other
-work waiting, and nobody waits for it at the end of the program. A numeric address
-needs no thread. A task that is cancelled while it waits goes on at once; the thread
-finishes what it does, and nobody looks at the result.
+work waiting, and nobody waits for it at the end of the program. A task that is cancelled
+while it waits goes on at once; the thread finishes what it does, and nobody looks at
+the result.
+
+Numeric addresses and localhost need no thread, so they wait for nobody. Other names wait
+while `THREADS` others are looked up, but a look-up that has not begun after `PATIENCE`
+seconds gets a thread of its own, since those hang: up to `MOST_THREADS`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
-from queue import SimpleQueue
+from collections import deque
+from errno import EAGAIN
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.net.sockets import network
 
-MOST_THREADS = 16
+THREADS = 16  # that are kept
+MOST_THREADS = 128  # that there may be while some of them hang
+PATIENCE = 1.0  # seconds that a look-up waits for one of the threads that there are
 
 Found = list[tuple[Any, ...]]
 """What `socket.getaddrinfo` returns."""
 
 
+def look_up(
+    host: str | None, port: int, *, kind: int = socket.SOCK_STREAM, flags: int = 0, net: Any = None
+) -> Found:
+    """The addresses of `host`, by the resolver, which may block. A plain call.
+
+    Raises:
+        socket.gaierror: There is none; or `host` is no name at all.
+    """
+    try:
+        found: Found = (net or network()).getaddrinfo(host, port, type=kind, flags=flags)
+    except socket.gaierror as error:
+        raise socket.gaierror(error.errno, f"no address for {host!r}: {error.strerror}") from None
+    except UnicodeError as error:
+        why = f"no address for {host!r}, which is no host name: {error}"
+        raise socket.gaierror(socket.EAI_NONAME, why) from None
+    return found
+
+
 class Resolve(SystemCall[Found]):
-    """Look a name up: the addresses to connect to."""
+    """Look a name up: the addresses to connect to, or to listen at."""
 
-    __slots__ = ("host", "job", "kind", "port")
+    __slots__ = ("flags", "host", "job", "kind", "port", "timer")
 
-    def __init__(self, host: str, port: int, kind: int = socket.SOCK_STREAM) -> None:
-        check_name(host)
+    def __init__(
+        self, host: str | None, port: int, kind: int = socket.SOCK_STREAM, flags: int = 0
+    ) -> None:
+        check_name(host or "")
         self.waiter = None
         self.host = host
         self.port = port
         self.kind = kind
+        self.flags = flags
         self.job: Job | None = None
+        self.timer: Any = None
 
     def attempt(self, task: Task[Any]) -> Found | Literal[Pending.PENDING]:
+        flags = self.flags
+        if not is_local(self.host):
+            flags |= socket.AI_NUMERICHOST
         try:
-            found: Found = network().getaddrinfo(
-                self.host, self.port, type=self.kind, flags=socket.AI_NUMERICHOST
-            )
+            return look_up(self.host, self.port, kind=self.kind, flags=flags)
         except socket.gaierror:
-            return PENDING
-        return found
+            if flags == self.flags:
+                raise
+        return PENDING
 
     def arm(self, waiter: Waiter) -> None:
         kernel: Any = waiter.kernel
-        kernel.outside += 1
         self.job = Job(self, kernel)
-        pool.put(self.job)
+        kernel.outside += 1
+        if not pool.put(self.job):
+            kernel.timers.add(kernel.now() + PATIENCE, self)
+
+    def expire(self) -> None:
+        if self.job is not None:
+            pool.hurry(self.job)
 
     def disarm(self, waiter: Waiter) -> None:
-        waiter.kernel.outside -= 1
-        if self.job is not None:
+        if self.job is not None and self.job.wanted:
             self.job.wanted = False
+            waiter.kernel.outside -= 1
+            pool.drop(self.job)
+        if self.timer is not None:
+            waiter.kernel.timers.cancel(self)
+
+    def found(self, result: Any) -> None:
+        """A thread has done it."""
+        waiter = self.waiter
+        if waiter is not None:
+            self.disarm(waiter)
+            self.wake(result)
 
     def describe(self) -> Wait:
         return Wait("look up", self.host)
+
+
+def is_local(host: str | None) -> bool:
+    """Whether no name server is asked for `host`: it means this machine (RFC 6761, 6.3)."""
+    return host is None or host.lower().removesuffix(".") == "localhost"
 
 
 def check_name(host: str) -> None:
@@ -77,6 +129,7 @@ class Job:
         self._call = call
         self._kernel = kernel
         self._network = network()
+        self.host = call.host
         self.wanted = True
 
     def do(self) -> None:
@@ -86,12 +139,10 @@ class Job:
         call = self._call
         result: Any
         try:
-            result = self._network.getaddrinfo(call.host, call.port, type=call.kind)
+            result = look_up(
+                call.host, call.port, kind=call.kind, flags=call.flags, net=self._network
+            )
         except BaseException as error:
-            if isinstance(error, socket.gaierror):
-                error = socket.gaierror(
-                    error.errno, f"no address for {call.host!r}: {error.strerror}"
-                )
             result = Failure(error)
         try:
             self._kernel.post(self._done, result)
@@ -100,9 +151,7 @@ class Job:
 
     def _done(self, result: Any) -> None:
         if self.wanted:
-            self.wanted = False
-            self._kernel.outside -= 1
-            self._call.wake(result)
+            self._call.found(result)
 
 
 class Pool:
@@ -113,27 +162,68 @@ class Pool:
 
     def renew(self) -> None:
         """Begin with no threads; also in a forked child, which has none of its parent's."""
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._threads = self._unfinished = 0
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._threads = self._idle = 0
 
-    def put(self, job: Job) -> None:
-        """Have a thread do `job`."""
-        self._jobs.put(job)
-        with self._lock:
-            self._unfinished += 1
-            if self._threads < min(self._unfinished, MOST_THREADS):
-                self._threads += 1
-                name = f"microthreads-dns-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+    def put(self, job: Job) -> bool:
+        """Have a thread do `job`; True if one can begin at once.
+
+        Raises:
+            OSError: There is no thread, and none can be started.
+        """
+        with self._changed:
+            self._jobs.append(job)
+            if self._idle >= len(self._jobs):
+                self._changed.notify()
+                return True
+            if self._threads >= THREADS:
+                return False
+            try:
+                self._start()
+            except RuntimeError as error:
+                if self._threads == 0:
+                    self._jobs.remove(job)
+                    text = f"cannot look up {job.host!r}, since no thread can be started: {error}"
+                    raise OSError(EAGAIN, text) from None
+                return False
+            return True
+
+    def hurry(self, job: Job) -> None:
+        """`job` has waited for long: those before it hang. It gets a thread of its own."""
+        with self._changed:
+            if job in self._jobs and self._threads < MOST_THREADS:
+                self._jobs.remove(job)
+                self._jobs.appendleft(job)
+                with contextlib.suppress(RuntimeError):  # one of the others may do it yet
+                    self._start()
+
+    def drop(self, job: Job) -> None:
+        """Nobody wants `job` any more."""
+        with self._changed, contextlib.suppress(ValueError):  # a thread has it
+            self._jobs.remove(job)
+
+    def _start(self) -> None:
+        name = f"microthreads-dns-{self._threads + 1}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._threads += 1
 
     def _work(self) -> None:
-        while True:
-            job = self._jobs.get()
+        while (job := self._next()) is not None:
             job.do()
             del job
-            with self._lock:
-                self._unfinished -= 1
+
+    def _next(self) -> Job | None:
+        """The next job, when there is one; None if this thread is one too many."""
+        with self._changed:
+            while not self._jobs:
+                if self._threads > THREADS:
+                    self._threads -= 1
+                    return None
+                self._idle += 1
+                self._changed.wait()
+                self._idle -= 1
+            return self._jobs.popleft()
 
 
 pool = Pool()

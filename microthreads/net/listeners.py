@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
 from collections.abc import Sequence
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED, ENAMETOOLONG
+from typing import Any
 
-from microthreads.net.dns import Found, check_name
+from microthreads.calls import sleep
+from microthreads.net.dns import Resolve, check_name, look_up
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
+from microthreads.spelling import any_spelling
 
 __all__ = ["listen"]
+
+TRIES = 64  # of ports, and of a lock
+LOCKED = 0.02  # seconds between two looks at a lock
+LONGEST_PATH = 107  # bytes, on Linux; elsewhere it can be less, which binding tells
 
 
 def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool = False) -> Socket:
@@ -28,11 +36,14 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
         ValueError: `port` is not from 0 to 65535.
         OSError: The address is in use, or not this machine's.
     """
-    family, _, _, _, address = addresses_of(host, port, "listen")[0]
+    check_port(port, "listen")
+    check_name(host or "")
+    family, _, _, _, address = look_up(host or None, port, flags=socket.AI_PASSIVE)[0]
     return listening(family, address, backlog, reuse_port)
 
 
-def listen_on_all(
+@any_spelling
+async def listen_on_all(
     hosts: str | Sequence[str] | None,
     port: int,
     backlog: int,
@@ -44,26 +55,38 @@ def listen_on_all(
     Where all addresses are meant, a family that this machine has not is left out.
     If more follow, `listen_too` can make sockets that listen beside these.
     """
+    wanted: list[tuple[bool, Any, Address]] = []
+    for host in [hosts] if hosts is None or isinstance(hosts, str) else hosts:
+        found = await Resolve(host or None, port, flags=socket.AI_PASSIVE)
+        wanted += [(bool(host), family, address) for family, _, _, _, address in found]
+    for _ in range(TRIES if port == 0 else 1):
+        try:
+            return at_one_port(wanted, backlog, reuse_port, more_follow)
+        except OSError as error:
+            if error.errno != EADDRINUSE:
+                raise
+            in_use = error
+    raise in_use  # each port that one address had free, another one had not
+
+
+def at_one_port(
+    wanted: list[tuple[bool, Any, Address]], backlog: int, reuse_port: bool, more_follow: bool
+) -> list[Socket]:
+    """A socket for each address; if the port is 0, that which the first one gets is for all."""
     listeners: list[Socket] = []
-    try:
-        for host in [hosts] if hosts is None or isinstance(hosts, str) else hosts:
-            for family, _, _, _, address in addresses_of(host, port, "serve"):
-                chosen = listeners[0].getsockname()[1] if listeners else port
-                try:
-                    found = listening(
-                        family, (address[0], chosen), backlog, reuse_port, more_follow
-                    )
-                except OSError as error:
-                    if host or error.errno not in (EAFNOSUPPORT, EADDRNOTAVAIL):
-                        raise
-                else:
-                    listeners.append(found)
+    with contextlib.ExitStack() as stack:
+        for must_be, family, (host, port, *scope) in wanted:
+            chosen = listeners[0].getsockname()[1] if listeners else port
+            try:
+                found = listening(family, (host, chosen, *scope), backlog, reuse_port, more_follow)
+            except OSError as error:
+                if must_be or error.errno not in (EAFNOSUPPORT, EADDRNOTAVAIL):
+                    raise
+            else:
+                listeners.append(stack.enter_context(found))
         if not listeners:
             raise OSError(EADDRNOTAVAIL, "there is no address to listen on")
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
+        stack.pop_all()
     return listeners
 
 
@@ -72,23 +95,25 @@ def listen_too(listeners: list[Socket], backlog: int) -> list[Socket]:
     return [listening(each.sock.family, each.getsockname(), backlog, True) for each in listeners]
 
 
-def addresses_of(host: str | None, port: int, verb: str) -> Found:
-    """The addresses of `host` to listen on. It blocks if `host` is a name."""
+def check_port(port: int, verb: str) -> None:
+    """Refuse what is no port to listen on.
+
+    Raises:
+        ValueError: It is not from 0 to 65535.
+    """
     if not 0 <= port <= 65535:
         raise ValueError(f"{verb}() needs a port from 0 to 65535, got {port}")
-    check_name(host or "")
-    kind, flags = socket.SOCK_STREAM, socket.AI_PASSIVE
-    try:
-        found: Found = network().getaddrinfo(host or None, port, type=kind, flags=flags)
-    except socket.gaierror as error:
-        raise socket.gaierror(error.errno, f"no address for {host}: {error.strerror}") from None
-    return found
 
 
 def listening(
-    family: int, address: Address, backlog: int, reuse_port: bool, more_follow: bool = False
+    family: int,
+    address: Address,
+    backlog: int,
+    reuse_port: bool,
+    more_follow: bool = False,
+    mode: int | None = None,
 ) -> Socket:
-    """A socket that listens at `address`.
+    """A socket that listens at `address`; at a path, with these permissions.
 
     If more follow, the port is shared from now on, but must have been free before.
     """
@@ -100,24 +125,77 @@ def listening(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if mode is not None:
+            os.fchmod(sock.fileno(), mode)  # so nobody finds it with others, on Linux
         sock.bind(address)
+        if mode is not None:
+            os.chmod(address, mode)  # what the umask took away, too
         if more_follow and family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.listen(backlog)
     except OSError as error:
         sock.close()
-        raise OSError(error.errno, f"cannot listen on {shown(address)}: {error.strerror}") from None
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"cannot listen on {shown(address)}: {why}") from None
     return Socket(sock)
 
 
-def listen_at(path: str, backlog: int) -> Socket:
+@any_spelling
+async def listen_at(path: str, backlog: int, mode: int | None) -> Socket:
     """A socket that listens at `path`, in place of one that nobody listens on any more."""
-    if not path.startswith("\0") and os.path.exists(path):
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(EADDRINUSE, f"cannot listen on {path}: that is no socket")
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)  # a full backlog is somebody's as well
-            if probe.connect_ex(path) != ECONNREFUSED:
-                raise OSError(EADDRINUSE, f"cannot listen on {path}: somebody does")
-        os.unlink(path)
-    return listening(socket.AF_UNIX, path, backlog, False)
+    check_path(path)
+    if path.startswith("\0"):
+        return listening(socket.AF_UNIX, path, backlog, False)
+    with await alone_at(path):
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(EADDRINUSE, f"cannot listen on {shown(path)}: that is no socket")
+            if is_listened_on(path):
+                raise OSError(EADDRINUSE, f"cannot listen on {shown(path)}: somebody does")
+            os.unlink(path)
+        return listening(socket.AF_UNIX, path, backlog, False, mode=mode)
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that no Unix socket can have.
+
+    Raises:
+        OSError: It is too long.
+        ValueError: It is empty, or has a zero byte in it.
+    """
+    name = os.fsencode(path)
+    is_abstract = name.startswith(b"\0")
+    if not name or (b"\0" in name and not is_abstract):
+        raise ValueError(f"a Unix socket cannot have the path {path!r}")
+    if len(name) > LONGEST_PATH:
+        text = f"the path of a Unix socket may have {LONGEST_PATH} bytes, too long is {shown(path)}"
+        raise OSError(ENAMETOOLONG, text)
+
+
+def is_listened_on(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a full backlog is somebody's as well
+        return probe.connect_ex(path) != ECONNREFUSED
+
+
+@any_spelling
+async def alone_at(path: str) -> contextlib.ExitStack:
+    """Wait for the lock of those who look whether somebody listens at `path`, and replace it.
+
+    Of two servers that start at once, both would find that nobody listens. The lock is that
+    of the folder: it leaves nothing behind, and ends with the process that has it.
+    """
+    from fcntl import LOCK_EX, LOCK_NB, flock  # noqa: PLC0415  (Unix has it)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        except OSError:
+            return stack.pop_all()  # it may not be read, or is not there, which binding tells
+        stack.callback(os.close, folder)
+        for _ in range(TRIES):
+            with contextlib.suppress(BlockingIOError):
+                flock(folder, LOCK_EX | LOCK_NB)
+                return stack.pop_all()
+            await sleep(LOCKED)  # somebody has it, for as long as listening takes
+    raise OSError(EADDRINUSE, f"cannot listen on {shown(path)}: somebody else is about to")

@@ -7,6 +7,7 @@ the handler, which is where it surfaces: that is told at the level of INFO.
 When a server is cancelled, it stops in steps:
 
     nobody new     the listeners are closed, and `stopping` is set
+    handshakes     those that are not done in two seconds are cancelled: nothing was asked
     grace          handlers have so many seconds to finish what they do
     cancelled      those that have not are cancelled, and clean up
     named          those that go on even so are named in the log
@@ -23,7 +24,7 @@ from errno import EHOSTUNREACH, ENETUNREACH, ENOTCONN, ETIMEDOUT
 from types import coroutine
 from typing import TYPE_CHECKING, Any, cast
 
-from microthreads.errors import IncompleteReadError
+from microthreads.errors import IncompleteReadError, printable, text_of
 from microthreads.groups import TaskGroup
 from microthreads.kernel import (
     Failure,
@@ -35,8 +36,10 @@ from microthreads.kernel import (
     Waiter,
     check_routine,
     current_task,
+    now,
 )
 from microthreads.net.accepting import accept_each, begin
+from microthreads.net.endings import taken_over
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
 from microthreads.spelling import any_spelling
@@ -52,7 +55,8 @@ Handler = Callable[[Stream], Routine[Any]]
 Ready = Callable[[list[Address]], Any]
 
 LAST_SECONDS = 5.0  # for the clean-up of handlers that were cancelled
-HANDSHAKE = 30.0  # seconds
+HANDSHAKE = 30.0  # seconds; and so many without a byte, or when the server stops:
+SILENCE, LAST_HANDSHAKE = 5.0, 2.0
 LOST = frozenset({ENOTCONN, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH})  # how else a peer is gone
 
 
@@ -85,6 +89,7 @@ class Server:
         most = terms.max_connections
         self.permits = None if most is None else Semaphore(most)
         self.clients: set[Task[Any]] = set()
+        self._shaking_hands: set[Task[Any]] = set()
         self._gone = Event()  # set when a client has gone
         self._host: Task[Any] | None = None
 
@@ -123,14 +128,30 @@ class Server:
         return routine
 
     async def _encrypted(self, stream: Stream, context: tls.SSLContext) -> None:
+        name = str(stream) if logger.isEnabledFor(logging.INFO) else ""
+        task = current_task()
+        self._shaking_hands.add(task)
         try:
-            await stream.start_tls(context, server_side=True, seconds=HANDSHAKE)
-        except (OSError, TimeoutError) as error:
-            logger.info("no TLS with %s: %s", stream, error)
+            await stream.start_server_tls(context, HANDSHAKE, SILENCE)
+        except OSError as error:
+            logger.info("no TLS with %s: %s", name, printable(text_of(error)))
             return
+        finally:
+            self._shaking_hands.discard(task)
         routine = self.terms.handler(stream)
         check_routine(routine, "serve")
         await called(routine)
+
+    def see_off(self, task: Task[Any], stream: Stream) -> None:
+        """The handler of a client has returned: now what it wrote is to arrive."""
+        rest = taken_over(stream)
+        visit = Visit(self, rest)
+        assert self._host is not None
+        finishing = begin(self._host, self.terms.place, rest.finish, visit)
+        if finishing is not None:
+            visit.begin(finishing)
+            self.clients.add(finishing)
+            self.clients.discard(task)
 
     def left(self, task: Task[Any] | None) -> None:
         """A client has gone."""
@@ -144,7 +165,12 @@ class Server:
         if self.terms.stopping is not None:
             self.terms.stopping.set()
         with shield(self.terms.grace + LAST_SECONDS + 1.0):
-            await self._wait(self.terms.grace)
+            began = now()
+            if self._shaking_hands:
+                await self._wait(min(LAST_HANDSHAKE, self.terms.grace))
+                for task in list(self._shaking_hands):
+                    task.cancel("the server is stopping")
+            await self._wait(began + self.terms.grace - now())
             for task in list(self.clients):
                 task.cancel("the server is stopping")
             await self._wait(LAST_SECONDS)
@@ -154,7 +180,7 @@ class Server:
 
     async def _wait(self, seconds: float) -> None:
         """Wait until all clients have gone, but no longer than this."""
-        with move_on_after(seconds):
+        with move_on_after(max(0.0, seconds)):
             while self.clients:
                 self._gone.clear()
                 await self._gone.wait()
@@ -188,16 +214,20 @@ class Visit(Join[Any]):
         gone = has_gone(self._stream, error)
         self._stream.plain.close()
         if gone:
-            logger.info("%s: the client went away: %r", self.target, error)
+            logger.info("%s: the client went away: %s", self.target, printable(repr(error)))
         else:
             kernel: Any = self.target.kernel
             kernel.report(self.target, error)
         return True
 
     def close(self) -> None:
-        """The task has ended, in whatever way."""
-        self._stream.close()
-        self._server.left(getattr(self, "target", None))
+        """The task has ended, in whatever way. If all is well, the end waits for the client."""
+        task, stream = getattr(self, "target", None), self._stream
+        if task is None or type(task.value) is Failure or stream.closed or stream.ended:
+            stream.close()
+            self._server.left(task)
+        else:
+            self._server.see_off(task, stream)
 
 
 @contextlib.contextmanager

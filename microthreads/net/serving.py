@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from microthreads.calls import check_seconds
 from microthreads.kernel import Place, place_of_caller
-from microthreads.net.listeners import listen_at, listen_on_all, listen_too
+from microthreads.net.listeners import check_port, listen_at, listen_on_all, listen_too
 from microthreads.net.server import Handler, Ready, Server, Terms
 from microthreads.net.sockets import Socket
 from microthreads.spelling import AwaitableGenerator, any_spelling
@@ -66,15 +66,19 @@ def serve(
 
     Raises:
         OSError: At the yield: an address is in use, or not this machine's.
-        ValueError: `port` is not from 0 to 65535, or a number is negative; `workers` is 0.
+        ValueError: `port` is not from 0 to 65535, or a number is negative; `workers` is 0;
+            `ssl` is a client's context, or has no certificate.
+        TypeError: `ssl` is no context.
         RuntimeError: At the yield: this system cannot have workers (Linux can), or this
             is not the main thread.
     """
     place = place_of_caller()
     terms = terms_of("serve", handler, ssl, workers, max_connections, grace, stopping, place)
+    check_port(port, "serve")
 
-    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
-        first = entered(serving, listen_on_all(host, port, backlog, reuse_port, workers > 1))
+    async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+        found = await listen_on_all(host, port, backlog, reuse_port, workers > 1)
+        first = entered(serving, found)
         others = range(workers - 1)
         return [first, *(entered(serving, listen_too(first, backlog)) for _ in others)]
 
@@ -83,8 +87,9 @@ def serve(
 
 def serve_unix(
     handler: Handler,
-    path: str,
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
+    mode: int | None = None,
     ssl: tls.SSLContext | None = None,
     workers: int = 1,
     max_connections: int | None = None,
@@ -100,18 +105,23 @@ def serve_unix(
 
     Args:
         path: Where to make the socket, or an abstract name that begins with a zero byte.
+        mode: The permissions of the socket, such as ``0o660``, by which the system decides who
+            can connect; None: what the process's umask leaves.
         handler, ssl, workers, max_connections, grace, backlog, ready, stopping: As for `serve`.
 
     Raises:
-        OSError: At the yield: something else is at `path`, or somebody listens there.
+        OSError: At the yield: something else is at `path`, or somebody listens there, or it
+            is too long.
+        ValueError: `path` is empty.
     """
     place = place_of_caller()
     terms = terms_of("serve_unix", handler, ssl, workers, max_connections, grace, stopping, place)
+    name = os.fsdecode(path)
 
-    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
-        listeners = entered(serving, [listen_at(path, backlog)])
-        if not path.startswith("\0"):
-            serving.callback(remove, path, os.stat(path))
+    async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+        listeners = entered(serving, [await listen_at(name, backlog, mode)])
+        if not name.startswith("\0"):
+            serving.callback(remove, name, os.stat(name))
         return [listeners] * workers
 
     return _serve(terms, workers, sockets, ready)
@@ -143,7 +153,7 @@ def serve_on(
     if not listeners:
         raise ValueError("serve_on() needs at least one listening socket")
 
-    def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
+    async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
         return [entered(serving, list(listeners))] * workers
 
     return _serve(terms, workers, sockets, ready)
@@ -168,6 +178,10 @@ def terms_of(
         raise ValueError(f"{verb}() needs max_connections >= 1, got {max_connections}")
     if workers < 1:
         raise ValueError(f"{verb}() needs workers >= 1, got {workers}")
+    if context is not None:
+        from microthreads.net.tls import check_server  # noqa: PLC0415  (ssl takes long to import)
+
+        check_server(context, verb)
     return Terms(handler, context, max_connections, check_seconds(grace, verb), stopping, place)
 
 
@@ -175,12 +189,12 @@ def terms_of(
 async def _serve(
     terms: Terms,
     workers: int,
-    sockets: Callable[[contextlib.ExitStack], list[list[Socket]]],
+    sockets: Callable[[contextlib.ExitStack], Awaitable[list[list[Socket]]]],
     ready: Ready | None,
 ) -> None:
     """Serve in this process, or in so many others; `sockets` gives each its listeners."""
     with contextlib.ExitStack() as serving:
-        listeners = sockets(serving)
+        listeners = await sockets(serving)
         if workers == 1:
             await Server(terms).run(serving, listeners[0], ready)
         else:

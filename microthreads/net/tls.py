@@ -78,6 +78,11 @@ class TlsSocket:
             self.incoming, self.outgoing, server_side=server_side, server_hostname=hostname
         )
 
+    def move_to(self, sock: Socket) -> None:
+        """Go on over another `Socket` of the same connection. A plain call."""
+        self.sock, self.descriptor = sock, sock.descriptor
+        self.leftover = Leftover(self)
+
     @coroutine
     def handshake(self, silence: float) -> Generator[Any, Any, None]:
         """A routine that agrees on keys with the peer, who may be silent for so many seconds.
@@ -419,6 +424,8 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
         ValueError: It is a client's, or has no certificate.
     """
     check_context(context, verb, server_side=True)
+    if context.sni_callback is not None:
+        return  # which may go on with another context
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -429,7 +436,7 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
     try:
         context.wrap_bio(hello, answer, server_side=True).do_handshake()
     except ssl.SSLError as error:
-        if error.reason == NO_CERTIFICATE and context.sni_callback is None:
+        if error.reason == NO_CERTIFICATE:
             raise ValueError(
                 f"{verb}() needs a context with a certificate: call its load_cert_chain() first"
             ) from None
