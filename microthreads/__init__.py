@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from microthreads.net import (
         Socket,
         Stream,
+        Workers,
         accept_loop,
         activated_sockets,
         listen,
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
 
 LATER = {
     "groups": "Supervisor TaskGroup gather parallel_map race",
-    "net": "Socket Stream accept_loop activated_sockets listen open_connection open_udp "
+    "net": "Socket Stream Workers accept_loop activated_sockets listen open_connection open_udp "
     "open_unix_connection sd_notify serve serve_on serve_unix",
     "offload": "wait_future",
     "queues": "Empty Full LifoQueue PriorityQueue Queue ShutDown",
@@ -144,6 +145,7 @@ __all__ = [
     "SystemCall",
     "Task",
     "TaskGroup",
+    "Workers",
     "accept_loop",
     "activated_sockets",
     "current_task",

@@ -4,8 +4,9 @@
     streams, streamcalls, tls       bytes in order, read by lines and limits, encrypted
     dns, connecting                 from a name to a stream
     listeners, accepting            from an address to connections
-    server, serving                 a task for each client, and a stop that lets them finish
-    processes, workers, systemd     several processes, and who starts them
+    server, serving, endings        a task for each client, and a stop that lets them finish
+    processes, workers, duty        several processes: who looks after them, and what they do
+    systemd                         who starts it all
 
 Read sockets.py first, then streams.py and server.py.
 """
@@ -14,6 +15,7 @@ from microthreads.net.accepting import accept_loop
 from microthreads.net.connecting import open_connection, open_unix_connection
 from microthreads.net.datagrams import open_udp
 from microthreads.net.listeners import listen
+from microthreads.net.server import Workers
 from microthreads.net.serving import serve, serve_on, serve_unix
 from microthreads.net.sockets import Socket
 from microthreads.net.streams import Stream
@@ -22,6 +24,7 @@ from microthreads.net.systemd import activated_sockets, sd_notify
 __all__ = [
     "Socket",
     "Stream",
+    "Workers",
     "accept_loop",
     "activated_sockets",
     "listen",

@@ -25,22 +25,25 @@ class Worker:
     """A process that serves, seen from the one that looks after it.
 
     Attributes:
-        accepts: Set when it has said that it accepts clients.
+        number: That of its place, from 1.
+        heard: When it was last heard of, on the kernel's clock.
+        accepts: Set while it accepts clients, as it has said.
         gone: Set when it has ended.
     """
 
-    def __init__(self, pid: int, link: Socket) -> None:
+    def __init__(self, pid: int, number: int, link: Socket) -> None:
         self.pid = pid
+        self.number = number
         self.link = link
         links.add(link)
         self.life = Descriptor(os.pidfd_open(pid))  # readable when the process has ended
-        self.began = now()
+        self.began = self.heard = now()
         self.accepts = Event()
         self.gone = Event()
 
     @any_spelling
     async def hear(self) -> bytes:
-        """Wait for a word of the worker; nothing if there will be none any more.
+        """Wait for words of the worker; nothing if there will be none any more.
 
         That its end of the link is closed does not tell: a child of its own may have a copy.
         """
@@ -64,6 +67,11 @@ class Worker:
         except ChildProcessError:
             return "ended"  # SIGCHLD is ignored, or somebody else has seen to it
         return described(os.waitstatus_to_exitcode(status))
+
+    def tell(self, word: bytes, number: int) -> None:
+        """Tell it something of another worker. A plain call."""
+        if not self.gone.is_set():
+            say(self.link, b"%b%d\n" % (word, number))
 
     def finish(self) -> None:
         """Have it finish: it reads the end of its link. A plain call."""
@@ -129,10 +137,10 @@ def let_go(descriptors: set[int]) -> None:
     os.close(nothing)
 
 
-def say(link: Socket) -> None:
-    """Say a word through the link, if somebody is there to hear it. A plain call."""
+def say(link: Socket, words: bytes) -> None:
+    """Say something through the link, if somebody is there to hear it. A plain call."""
     with contextlib.suppress(OSError):  # who looked after this process has ended
-        link.sock.send(b"!")
+        link.sock.send(words)
 
 
 def flush() -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ from microthreads.net.accepting import accept_each, begin
 from microthreads.net.endings import taken_over
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
+from microthreads.net.systemd import keep_watchdog, watchdog_period
 from microthreads.spelling import any_spelling
 from microthreads.sync import Event, Semaphore
 from microthreads.timeouts import move_on_after, shield
@@ -58,6 +60,47 @@ LAST_SECONDS = 5.0  # for the clean-up of handlers that were cancelled
 HANDSHAKE = 30.0  # seconds; and so many without a byte, or when the server stops:
 SILENCE, LAST_HANDSHAKE = 5.0, 2.0
 LOST = frozenset({ENOTCONN, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH})  # how else a peer is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """In how many processes clients are served, and how these are looked after.
+
+    ``serve(handler, host, port, workers=Workers(4, max_age=3600))``; a plain number stands
+    for one with these defaults.
+
+    Attributes:
+        number: How many there are; at least 1, which is a process of its own.
+        heartbeat: How long, in seconds, a worker may be stuck in one step of a task, or be
+            stopped, until it is killed and another one begins. Before that, others serve the
+            clients that wait for it. `math.inf`: for ever.
+        max_clients: How many clients a worker serves in its life; then another one takes its
+            place, and it finishes. None: as many as come.
+        max_age: How long, in seconds, a worker lives, likewise. Both limits are up to a tenth
+            lower for some workers, so that not all are replaced at once.
+        exec_at_hup: At SIGHUP, begin the whole program again, from its file, in place of
+            replacing the workers as they are: with new code, configuration and certificates.
+            The process keeps its number and its listening sockets, and no client is refused.
+
+    Raises:
+        ValueError: A number is too small.
+    """
+
+    number: int
+    heartbeat: float = 30.0
+    max_clients: int | None = None
+    max_age: float | None = None
+    exec_at_hup: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("number", 1), ("max_clients", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"Workers() needs {name} >= {least}, got {value}")
+        for name in ("heartbeat", "max_age"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Workers() needs {name} > 0 (seconds), got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +135,11 @@ class Server:
         self._shaking_hands: set[Task[Any]] = set()
         self._gone = Event()  # set when a client has gone
         self._host: Task[Any] | None = None
+        self._accepting = TaskGroup()
+        self._accepts: dict[Socket, Task[None]] = {}
+        self._stops = False
+        self._left_to_serve = math.inf  # clients, until it has served enough
+        self.served_enough = Event()
 
     @any_spelling
     async def run(self, serving: ExitStack, listeners: list[Socket], ready: Ready | None) -> None:
@@ -102,16 +150,39 @@ class Server:
                 ready([listener.getsockname() for listener in listeners])
             try:
                 with alone():
-                    async with TaskGroup() as group:
+                    async with self._accepting as group:
                         for listener in listeners:
-                            accepting = accept_each(listener, self._start, self.permits)
-                            await group.spawn(accepting, name=f"accept on {listener}")
+                            await self.accept_from(listener)
+                        if (period := watchdog_period()) is not None:
+                            await group.spawn(keep_watchdog(period), name="tell the watchdog")
             finally:
+                self._stops = True
                 serving.close()
                 await self._stop()
 
+    @any_spelling
+    async def accept_from(self, listener: Socket) -> None:
+        """Serve those who come to `listener`, from now on."""
+        if not self._stops and listener not in self._accepts:
+            accepting = accept_each(listener, self._start, self.permits)
+            task = await self._accepting.spawn(accepting, name=f"accept on {listener}")
+            self._accepts[listener] = task
+
+    def leave(self, listener: Socket) -> None:
+        """Serve no more of those who come to `listener`. A plain call."""
+        task = self._accepts.pop(listener, None)
+        if task is not None:
+            task.cancel("somebody else serves them")
+
+    def served_enough_at(self, clients: int) -> None:
+        """Set `served_enough` when so many clients have come. A plain call."""
+        self._left_to_serve = clients
+
     def _start(self, connection: Socket) -> None:
         """Begin to serve a client. A plain call, so that no connection is lost on the way."""
+        self._left_to_serve -= 1
+        if self._left_to_serve <= 0:
+            self.served_enough.set()
         assert self._host is not None
         stream = Stream(connection)
         visit = Visit(self, stream)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from microthreads.calls import check_seconds
 from microthreads.kernel import Place, place_of_caller
 from microthreads.net.listeners import check_port, listen_at, listen_on_all, listen_too
-from microthreads.net.server import Handler, Ready, Server, Terms
+from microthreads.net.server import Handler, Ready, Server, Terms, Workers
 from microthreads.net.sockets import Socket
 from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Event
@@ -33,7 +33,7 @@ def serve(
     port: int,
     *,
     ssl: tls.SSLContext | None = None,
-    workers: int = 1,
+    workers: int | Workers = 1,
     max_connections: int | None = None,
     grace: float = 10.0,
     backlog: int = 1024,
@@ -47,7 +47,8 @@ def serve(
     starts, looks after, and starts again when they die. Then it also takes the
     signals: SIGTERM has all of them finish, and ends the routine; SIGHUP replaces
     one after the other, each when the one before has finished, and no client is refused
-    or dropped by that. Workers that go on 10 seconds after their grace are killed.
+    or dropped by that. Workers that go on 10 seconds after their grace are killed. See
+    `Workers` for those that are stuck, for how long they live, and for new code at SIGHUP.
 
     Args:
         handler: Called with the `Stream` of each client; returns the routine that
@@ -55,7 +56,7 @@ def serve(
         host: An address or a name, or several; "" or None for all addresses.
         port: The port, on all of them; 0 lets the operating system choose one.
         ssl: A server's context to encrypt with.
-        workers: In how many processes; 1: in this one.
+        workers: In how many processes; 1: in this one. Or `Workers`, with more to choose.
         max_connections: How many clients are served at once, by each worker; others wait.
         grace: How long, in seconds, handlers may go on when the server is cancelled.
         backlog: How many clients may wait to be accepted.
@@ -77,9 +78,10 @@ def serve(
     check_port(port, "serve")
 
     async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
-        found = await listen_on_all(host, port, backlog, reuse_port, workers > 1)
+        number = how_many(workers)
+        found = await listen_on_all(host, port, backlog, reuse_port, number > 1)
         first = entered(serving, found)
-        others = range(workers - 1)
+        others = range(number - 1)
         return [first, *(entered(serving, listen_too(first, backlog)) for _ in others)]
 
     return _serve(terms, workers, sockets, ready)
@@ -91,7 +93,7 @@ def serve_unix(
     *,
     mode: int | None = None,
     ssl: tls.SSLContext | None = None,
-    workers: int = 1,
+    workers: int | Workers = 1,
     max_connections: int | None = None,
     grace: float = 10.0,
     backlog: int = 1024,
@@ -122,7 +124,7 @@ def serve_unix(
         listeners = entered(serving, [await listen_at(name, backlog, mode)])
         if not name.startswith("\0"):
             serving.callback(remove, name, os.stat(name))
-        return [listeners] * workers
+        return [listeners] * how_many(workers)
 
     return _serve(terms, workers, sockets, ready)
 
@@ -132,7 +134,7 @@ def serve_on(
     listeners: Sequence[Socket],
     *,
     ssl: tls.SSLContext | None = None,
-    workers: int = 1,
+    workers: int | Workers = 1,
     max_connections: int | None = None,
     grace: float = 10.0,
     ready: Ready | None = None,
@@ -154,7 +156,7 @@ def serve_on(
         raise ValueError("serve_on() needs at least one listening socket")
 
     async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
-        return [entered(serving, list(listeners))] * workers
+        return [entered(serving, list(listeners))] * how_many(workers)
 
     return _serve(terms, workers, sockets, ready)
 
@@ -163,7 +165,7 @@ def terms_of(
     verb: str,
     handler: Handler,
     context: tls.SSLContext | None,
-    workers: int,
+    workers: int | Workers,
     max_connections: int | None,
     grace: float,
     stopping: Event | None,
@@ -176,7 +178,7 @@ def terms_of(
         )
     if max_connections is not None and max_connections < 1:
         raise ValueError(f"{verb}() needs max_connections >= 1, got {max_connections}")
-    if workers < 1:
+    if how_many(workers) < 1:
         raise ValueError(f"{verb}() needs workers >= 1, got {workers}")
     if context is not None:
         from microthreads.net.tls import check_server  # noqa: PLC0415  (ssl takes long to import)
@@ -188,7 +190,7 @@ def terms_of(
 @any_spelling
 async def _serve(
     terms: Terms,
-    workers: int,
+    workers: int | Workers,
     sockets: Callable[[contextlib.ExitStack], Awaitable[list[list[Socket]]]],
     ready: Ready | None,
 ) -> None:
@@ -198,9 +200,15 @@ async def _serve(
         if workers == 1:
             await Server(terms).run(serving, listeners[0], ready)
         else:
-            from microthreads.net.workers import Workers  # noqa: PLC0415  (few need it)
+            from microthreads.net.workers import Foreman  # noqa: PLC0415  (few need it)
 
-            await Workers(terms, listeners).run(serving, ready)
+            policy = workers if isinstance(workers, Workers) else Workers(workers)
+            await Foreman(terms, policy, listeners).run(serving, ready)
+
+
+def how_many(workers: int | Workers) -> int:
+    """The number of workers."""
+    return workers.number if isinstance(workers, Workers) else workers
 
 
 def entered(stack: contextlib.ExitStack, listeners: list[Socket]) -> list[Socket]:

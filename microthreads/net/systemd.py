@@ -12,7 +12,9 @@ import os
 import socket
 from contextlib import ExitStack
 
+from microthreads.calls import sleep
 from microthreads.net.sockets import Socket
+from microthreads.spelling import any_spelling
 
 __all__ = ["activated_sockets", "sd_notify"]
 
@@ -25,7 +27,8 @@ def sd_notify(state: str) -> bool:
     """Tell systemd, or whatever has started the program like it, about its state. A plain call.
 
     `serve` does this by itself if it has workers. Otherwise the program says
-    ``sd_notify("READY=1")`` when it listens, and ``"STOPPING=1"`` when it stops.
+    ``sd_notify("READY=1")`` when it listens, and ``"STOPPING=1"`` when it stops. In both
+    cases `serve` says ``WATCHDOG=1`` as often as a unit's `WatchdogSec` asks for.
 
     Args:
         state: Assignments, one a line, as sd_notify(3) lists them.
@@ -44,6 +47,25 @@ def sd_notify(state: str) -> bool:
         logger.warning("cannot tell %r to %s: %s", state, path, error)
         return False
     return True
+
+
+def watchdog_period() -> float | None:
+    """How often, in seconds, systemd wants to be told that the program lives; None: never.
+
+    It asks by `WATCHDOG_USEC`, the microseconds of silence after which it takes action.
+    """
+    asked, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not asked.isdecimal() or not int(asked) or pid not in (None, str(os.getpid())):
+        return None
+    return int(asked) / 1e6 / 2  # as sd_watchdog_enabled(3) recommends
+
+
+@any_spelling
+async def keep_watchdog(period: float) -> None:
+    """Tell systemd that the program lives, again and again; a kernel that is stuck does not."""
+    while True:
+        sd_notify("WATCHDOG=1")
+        await sleep(period)
 
 
 def activated_sockets() -> list[Socket]:

@@ -1,21 +1,19 @@
 """Workers: the processes that serve, and the one that looks after them.
 
-Each worker is a copy of this process, made by fork, with a kernel of its own. This
-process keeps the listening sockets of all of them, one set for each worker, on the
-same port (SO_REUSEPORT). So when a worker dies, or is replaced, its clients that
-were not yet accepted wait for the next one: none is refused.
+Each worker is a copy of this process, made by fork, with a kernel of its own. All hold
+the listening sockets of all, one set for each worker, on the same port (SO_REUSEPORT),
+and each accepts from its own. Clients that wait at the one of a worker that dies, or is
+stuck, are served by the others until there is another worker: none is refused.
 
     signal     what happens
     SIGTERM    all workers finish, as a server does that is cancelled; so does `serve`
     SIGHUP     one after the other is replaced: the new one accepts before the old
                one finishes
     (none)     a worker that ends otherwise is started again, later and later if it
-               keeps on ending
+               keeps on ending; one whose heart does not beat is killed
 
-Between a worker and this process is a link, a pair of sockets. Through it the worker
-says that it accepts; when this end is shut down, for which the death of this process
-will do, the worker finishes. A worker that gets a SIGTERM itself finishes as well, and
-says so, so that another one takes its place meanwhile.
+What the workers and this process say to each other is in duty.py. A worker that gets a
+SIGTERM itself finishes as well, and says so, so that another one takes its place.
 """
 
 from __future__ import annotations
@@ -28,13 +26,22 @@ import time
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
-from microthreads.calls import join, sleep
+from microthreads.calls import sleep
 from microthreads.groups import TaskGroup, gather
 from microthreads.kernel import now, running_kernel
-from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, let_go, say
-from microthreads.net.server import LAST_SECONDS, Ready, Server, Terms, alone
+from microthreads.net.duty import (
+    ACCEPTS,
+    BEAT,
+    FINISHES,
+    IS_OLD,
+    LEAVE,
+    SERVE_TOO,
+    Duty,
+)
+from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, let_go
+from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone
 from microthreads.net.sockets import Socket
-from microthreads.net.systemd import sd_notify
+from microthreads.net.systemd import keep_watchdog, sd_notify, watchdog_period
 from microthreads.runtime import Kernel
 from microthreads.select import select
 from microthreads.signals import wait_signal
@@ -48,6 +55,7 @@ FIRST_PAUSE = 0.1  # seconds before a worker that died is started again; it doub
 LONGEST_PAUSE = 30.0
 LONG_LIFE = 10.0  # seconds after which a worker's death is no part of a series
 BEGINNING = 30.0  # seconds that a replacement may take until it accepts
+QUIET = 2.5  # seconds without a heartbeat, after which others serve a worker's clients
 FORCE = 5.0  # seconds beyond what a worker's own stop takes, until it is killed
 
 
@@ -59,6 +67,8 @@ class Slot:
         self.listeners = listeners
         self.worker: Worker | None = None
         self.served = Event()  # set when a worker accepts here for the first time
+        self.is_left = False  # to the others, who serve its clients
+        self.is_old = False  # its worker is to be replaced
         self.pause = FIRST_PAUSE
 
     def next_pause(self, lived: float) -> float:
@@ -69,16 +79,17 @@ class Slot:
         return pause
 
 
-class Workers:
+class Foreman:
     """As many workers as there are sets of listeners, whatever happens to them."""
 
-    def __init__(self, terms: Terms, listeners: list[list[Socket]]) -> None:
+    def __init__(self, terms: Terms, workers: Workers, listeners: list[list[Socket]]) -> None:
         check_system()
         self._terms = terms
+        self._workers = workers
         self._slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
         self._alive: list[Worker] = []
         self._seconds = terms.grace + LAST_SECONDS + FORCE  # that a worker may take to finish
-        self._hup = Event()  # set when the workers are to be replaced
+        self._hup = Event()  # set when workers are to be replaced
         self._group = TaskGroup()
         self._kernel: Any = running_kernel()
 
@@ -92,7 +103,10 @@ class Workers:
                         await self._begin(slot)
                     await group.spawn(self._tell(ready), name="wait until all workers accept")
                     await group.spawn(self._hear_hups(), name="wait for SIGHUP")
-                    await group.spawn(self._replace_all(), name="replace the workers at SIGHUP")
+                    await group.spawn(self._replace_all(), name="replace workers")
+                    await group.spawn(self._watch(), name="see who is stuck")
+                    if (period := watchdog_period()) is not None:
+                        await group.spawn(keep_watchdog(period), name="tell the watchdog")
                     await wait_signal(signal.SIGTERM)
                     group.cancel("SIGTERM")
         finally:
@@ -117,14 +131,22 @@ class Workers:
     @any_spelling
     async def _keep(self, slot: Slot, worker: Worker) -> None:
         """See a worker through its life; have another one if this one should have lived."""
-        if await worker.hear():
-            worker.accepts.set()
-            slot.served.set()
-            if await worker.hear():
+        while words := await worker.hear():
+            worker.heard = now()
+            if ACCEPTS in words:
+                self._accepts(slot, worker)
+            if IS_OLD in words and slot.worker is worker:
+                slot.is_old = True
+                self._hup.set()
+            if FINISHES in words:
+                worker.accepts.clear()
+                self._leave_to_others(slot, worker)
                 await self._group.spawn(self._see_off(worker), name=f"see {worker} off")
                 await self._begin_another(slot, worker, "was told to finish", FIRST_PAUSE)
+                break
         how = await self._reap(worker)
         if slot.worker is worker:
+            self._leave_to_others(slot, worker)
             pause = slot.next_pause(now() - worker.began)
             await self._begin_another(slot, worker, how, pause)
 
@@ -139,20 +161,84 @@ class Workers:
                 except OSError as error:
                     how, pause = f"could not be replaced: {error}", slot.next_pause(0.0)
 
+    # Who serves the clients of a worker that is dead or stuck
+
+    def _accepts(self, slot: Slot, worker: Worker) -> None:
+        """`worker` has begun to accept: it is told who else's clients to serve."""
+        worker.accepts.set()
+        slot.served.set()
+        for other in self._slots:
+            if other.is_left and other is not slot:
+                worker.tell(SERVE_TOO, other.number)
+        if slot.worker is worker:
+            self._take_back(slot)
+
+    def _leave_to_others(self, slot: Slot, worker: Worker) -> None:
+        """Nobody serves at `slot`: have all others do so."""
+        if not slot.is_left and slot.worker is worker:
+            slot.is_left = True
+            self._tell_others(slot, SERVE_TOO)
+
+    def _take_back(self, slot: Slot) -> None:
+        """The worker at `slot` does so again."""
+        if slot.is_left:
+            slot.is_left = False
+            self._tell_others(slot, LEAVE)
+
+    def _tell_others(self, slot: Slot, word: bytes) -> None:
+        for worker in self._alive:
+            if worker.accepts.is_set() and worker.number != slot.number:
+                worker.tell(word, slot.number)
+
+    @any_spelling
+    async def _watch(self) -> None:
+        """Look once a second who is stuck: its heart does not beat."""
+        while True:
+            before = now()
+            await sleep(BEAT)
+            if now() - before > QUIET:  # this process was stopped itself, or very busy
+                for worker in self._alive:
+                    worker.heard = now()
+            for slot in self._slots:
+                worker_now = slot.worker
+                if worker_now is not None and worker_now.accepts.is_set():
+                    self._look_at(slot, worker_now)
+
+    def _look_at(self, slot: Slot, worker: Worker) -> None:
+        silent = now() - worker.heard
+        if worker.gone.is_set():
+            return
+        if silent <= QUIET:
+            self._take_back(slot)
+        elif not slot.is_left:
+            logger.warning("%s is stuck: others serve the clients that wait for it", worker)
+            self._leave_to_others(slot, worker)
+        if silent > self._workers.heartbeat:
+            logger.error("%s is killed: it has been stuck for %.0f s", worker, silent)
+            worker.kill()
+
+    # Replacing them
+
     @any_spelling
     async def _hear_hups(self) -> None:
         """Note each SIGHUP, also while workers are being replaced because of one."""
         while True:
             await wait_signal(signal.SIGHUP)
+            for slot in self._slots:
+                slot.is_old = True
             self._hup.set()
 
     @any_spelling
     async def _replace_all(self) -> None:
+        """Replace workers one after the other: all at SIGHUP, and those that are old."""
         while True:
             await self._hup.wait()
             self._hup.clear()
             sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            for slot in self._slots:
+            old = [slot for slot in self._slots if slot.is_old]
+            for slot in old:
+                slot.is_old = False  # from now on, what is asked for is asked for again
+            for slot in old:
                 if not await self._replace(slot):
                     break
             sd_notify("READY=1")
@@ -172,6 +258,7 @@ class Workers:
             new.kill()
             return False
         old, slot.worker = slot.worker, new
+        self._take_back(slot)
         if old is not None:
             logger.info("%s takes the place of %s", new, old)
             old.finish()
@@ -205,7 +292,7 @@ class Workers:
     def _fork(self, slot: Slot) -> Worker:
         """A new process that serves at `slot`. A plain call."""
         near, far = socket.socketpair()
-        foreign = self._foreign(slot)
+        foreign = self._foreign()
         with near, far, blocked():
             flush()
             pid = os.fork()
@@ -213,7 +300,7 @@ class Workers:
                 near.close()
                 self._be_worker(slot, far, foreign)
             try:
-                worker = Worker(pid, Socket(near.dup()))
+                worker = Worker(pid, slot.number, Socket(near.dup()))
             except BaseException:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
@@ -232,7 +319,7 @@ class Workers:
             with Kernel(on_crash=self._kernel.on_crash, grace=self._kernel.grace) as kernel:
                 kernel.caught.catch((signal.SIGTERM,))
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
-                kernel.run(self._work(slot, Socket(link)))
+                kernel.run(self._duty(slot, Socket(link)).run())
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -242,25 +329,14 @@ class Workers:
             flush()
             os._exit(code)
 
-    def _foreign(self, slot: Slot) -> set[int]:
-        """The descriptors that the worker at `slot` must not hold: other workers' listeners,
-        and what tasks of this process wait for. (A fork sees to the inbox itself.)
+    def _duty(self, slot: Slot, link: Socket) -> Duty:
+        listeners = [each.listeners for each in self._slots]
+        return Duty(self._terms, self._workers, slot.number, listeners, link)
+
+    def _foreign(self) -> set[int]:
+        """The descriptors that a worker must not hold: what tasks of this process wait for.
+        (A fork sees to the inbox itself.)
         """
-        listening = {each.fileno() for other in self._slots for each in other.listeners}
-        mine = {each.fileno() for each in slot.listeners}
         watched = getattr(self._kernel.poller, "watched", {})
         waiting = {fd for fd, each in watched.items() if each is not self._kernel.inbox.descriptor}
-        return (listening | waiting) - mine
-
-    async def _work(self, slot: Slot, link: Socket) -> None:
-        with ExitStack() as serving:
-            for listener in slot.listeners:
-                serving.enter_context(listener)
-            server = Server(self._terms)
-            async with TaskGroup() as group:
-                serve = server.run(serving, slot.listeners, lambda _: say(link))
-                task = await group.spawn(serve, name="serve")
-                which, _ = await select(join(task), wait_signal(signal.SIGTERM), link.readable())
-                if which == 1:  # not from the process that looks after it, so that is told
-                    say(link)
-                task.cancel("the worker is to finish")
+        return waiting - {each.fileno() for slot in self._slots for each in slot.listeners}
