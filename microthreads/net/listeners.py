@@ -12,6 +12,7 @@ from typing import Any
 
 from microthreads.calls import sleep
 from microthreads.net.dns import Resolve, check_name, look_up
+from microthreads.net.handover import handed
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.spelling import any_spelling
@@ -117,6 +118,9 @@ def listening(
 
     If more follow, the port is shared from now on, but must have been free before.
     """
+    found = handed.listener(family, address)
+    if found is not None:
+        return Socket(found)
     sock = network().socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
@@ -147,6 +151,9 @@ async def listen_at(path: str, backlog: int, mode: int | None) -> Socket:
     if path.startswith("\0"):
         return listening(socket.AF_UNIX, path, backlog, False)
     with await alone_at(path):
+        found = handed.listener(socket.AF_UNIX, path)
+        if found is not None:
+            return Socket(found)
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise OSError(EADDRINUSE, f"cannot listen on {shown(path)}: that is no socket")

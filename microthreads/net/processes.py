@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Self
 from weakref import WeakSet
 
 from microthreads.errors import ClosedError
@@ -19,6 +20,27 @@ from microthreads.spelling import any_spelling
 from microthreads.sync import Event
 
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # in the moment of the fork
+
+
+class Life(Descriptor):
+    """The life of a process: `readable` waits for its end."""
+
+    __slots__ = ()
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(os.pidfd_open(pid))
+
+    def close(self) -> None:
+        """Look no more. A plain call."""
+        number = self.fileno()
+        self.detach()
+        os.close(number)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
 
 class Worker:
@@ -36,7 +58,7 @@ class Worker:
         self.number = number
         self.link = link
         links.add(link)
-        self.life = Descriptor(os.pidfd_open(pid))  # readable when the process has ended
+        self.life = Life(pid)
         self.began = self.heard = now()
         self.accepts = Event()
         self.gone = Event()
@@ -57,9 +79,7 @@ class Worker:
     async def ended(self) -> str:
         """Wait until the process has ended; returns how it did."""
         await self.life.readable()
-        number = self.life.fileno()
-        self.life.detach()
-        os.close(number)
+        self.life.close()
         self.link.close()
         self.gone.set()
         try:

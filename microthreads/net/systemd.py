@@ -11,14 +11,19 @@ import logging
 import os
 import socket
 from contextlib import ExitStack
+from weakref import WeakSet
 
 from microthreads.calls import sleep
+from microthreads.net.handover import handed
 from microthreads.net.sockets import Socket
 from microthreads.spelling import any_spelling
 
 __all__ = ["activated_sockets", "sd_notify"]
 
 logger = logging.getLogger("microthreads")
+
+activated: WeakSet[Socket] = WeakSet()
+"""The sockets that systemd has opened."""
 
 FIRST = 3  # the number of the first descriptor that is handed over
 
@@ -81,6 +86,10 @@ def activated_sockets() -> list[Socket]:
         OSError: What was handed over is not a socket.
         ValueError: `LISTEN_PID` or `LISTEN_FDS` is not a number.
     """
+    sockets = handed.activated()
+    activated.update(sockets)
+    if sockets:
+        return sockets
     pid, count = os.environ.get("LISTEN_PID"), os.environ.get("LISTEN_FDS")
     if not pid or not count or int(pid) != os.getpid():
         return []
@@ -90,6 +99,7 @@ def activated_sockets() -> list[Socket]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(handed_over(number)) for number in numbers]
         stack.pop_all()  # all is well: they stay open
+    activated.update(sockets)
     return sockets
 
 

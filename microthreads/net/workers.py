@@ -25,6 +25,7 @@ import socket
 import time
 from contextlib import ExitStack
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 from microthreads.calls import sleep
 from microthreads.groups import TaskGroup, gather
@@ -38,10 +39,20 @@ from microthreads.net.duty import (
     SERVE_TOO,
     Duty,
 )
-from microthreads.net.processes import BLOCKED, Worker, blocked, check_system, flush, let_go
+from microthreads.net.handover import Former, Luggage, begin_anew, handed, tried
+from microthreads.net.processes import (
+    BLOCKED,
+    Life,
+    Worker,
+    blocked,
+    check_system,
+    described,
+    flush,
+    let_go,
+)
 from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone
 from microthreads.net.sockets import Socket
-from microthreads.net.systemd import keep_watchdog, sd_notify, watchdog_period
+from microthreads.net.systemd import activated, keep_watchdog, sd_notify, watchdog_period
 from microthreads.runtime import Kernel
 from microthreads.select import select
 from microthreads.signals import wait_signal
@@ -57,6 +68,22 @@ LONG_LIFE = 10.0  # seconds after which a worker's death is no part of a series
 BEGINNING = 30.0  # seconds that a replacement may take until it accepts
 QUIET = 2.5  # seconds without a heartbeat, after which others serve a worker's clients
 FORCE = 5.0  # seconds beyond what a worker's own stop takes, until it is killed
+
+
+foremen: WeakSet[Foreman] = WeakSet()
+"""All that there are: a program may have several servers."""
+
+
+def packed() -> Luggage:
+    """What goes over to the program when it begins anew: all sockets, and all workers."""
+    listeners, former = [], []
+    for foreman in foremen:
+        listeners += [each for slot in foreman.slots for each in slot.listeners]
+        alive = [each for each in foreman.alive if not each.gone.is_set()]
+        former += [Former(each.pid, each.link.fileno()) for each in alive]
+    numbers = {each.fileno() for each in listeners}
+    opened = {each.fileno() for each in activated} & numbers
+    return Luggage(sorted(numbers - opened), sorted(opened), former)
 
 
 class Slot:
@@ -84,10 +111,16 @@ class Foreman:
 
     def __init__(self, terms: Terms, workers: Workers, listeners: list[list[Socket]]) -> None:
         check_system()
+        handed.end_trial()
         self._terms = terms
         self._workers = workers
-        self._slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
-        self._alive: list[Worker] = []
+        self.slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
+        self._former = [  # of the program before, who finish when the new ones accept
+            Worker(each.pid, 0, Socket(socket.socket(fileno=each.link))) for each in handed.former()
+        ]
+        self.alive = list(self._former)
+        self._anew = False  # whether a SIGHUP asks for the whole program
+        foremen.add(self)
         self._seconds = terms.grace + LAST_SECONDS + FORCE  # that a worker may take to finish
         self._hup = Event()  # set when workers are to be replaced
         self._group = TaskGroup()
@@ -99,7 +132,7 @@ class Foreman:
         try:
             with alone():
                 async with self._group as group:
-                    for slot in self._slots:
+                    for slot in self.slots:
                         await self._begin(slot)
                     await group.spawn(self._tell(ready), name="wait until all workers accept")
                     await group.spawn(self._hear_hups(), name="wait for SIGHUP")
@@ -118,11 +151,17 @@ class Foreman:
 
     @any_spelling
     async def _tell(self, ready: Ready | None) -> None:
-        for slot in self._slots:
+        for slot in self.slots:
             await slot.served.wait()
         if ready is not None:
-            ready([listener.getsockname() for listener in self._slots[0].listeners])
+            ready([listener.getsockname() for listener in self.slots[0].listeners])
         sd_notify("READY=1")
+        handed.close_rest()
+        former, self._former = self._former, []
+        for worker in former:
+            worker.finish()
+            await self._group.spawn(self._reap(worker), name=f"wait for {worker}")
+            await self._group.spawn(self._see_off(worker), name=f"see {worker} off")
 
     async def _begin(self, slot: Slot) -> None:
         slot.worker = worker = self._fork(slot)
@@ -167,7 +206,7 @@ class Foreman:
         """`worker` has begun to accept: it is told who else's clients to serve."""
         worker.accepts.set()
         slot.served.set()
-        for other in self._slots:
+        for other in self.slots:
             if other.is_left and other is not slot:
                 worker.tell(SERVE_TOO, other.number)
         if slot.worker is worker:
@@ -186,7 +225,7 @@ class Foreman:
             self._tell_others(slot, LEAVE)
 
     def _tell_others(self, slot: Slot, word: bytes) -> None:
-        for worker in self._alive:
+        for worker in self.alive:
             if worker.accepts.is_set() and worker.number != slot.number:
                 worker.tell(word, slot.number)
 
@@ -197,9 +236,9 @@ class Foreman:
             before = now()
             await sleep(BEAT)
             if now() - before > QUIET:  # this process was stopped itself, or very busy
-                for worker in self._alive:
+                for worker in self.alive:
                     worker.heard = now()
-            for slot in self._slots:
+            for slot in self.slots:
                 worker_now = slot.worker
                 if worker_now is not None and worker_now.accepts.is_set():
                     self._look_at(slot, worker_now)
@@ -224,8 +263,9 @@ class Foreman:
         """Note each SIGHUP, also while workers are being replaced because of one."""
         while True:
             await wait_signal(signal.SIGHUP)
-            for slot in self._slots:
+            for slot in self.slots:
                 slot.is_old = True
+            self._anew = self._workers.exec_at_hup
             self._hup.set()
 
     @any_spelling
@@ -235,13 +275,34 @@ class Foreman:
             await self._hup.wait()
             self._hup.clear()
             sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-            old = [slot for slot in self._slots if slot.is_old]
+            if self._anew:
+                self._anew = False
+                await self._begin_anew()
+            old = [slot for slot in self.slots if slot.is_old]
             for slot in old:
                 slot.is_old = False  # from now on, what is asked for is asked for again
             for slot in old:
                 if not await self._replace(slot):
                     break
             sd_notify("READY=1")
+
+    async def _begin_anew(self) -> None:
+        """Have this process become the program anew, if that would come to serve."""
+        for slot in self.slots:
+            slot.is_old = False
+        trial = tried(packed())
+        with Life(trial.pid) as life:
+            with move_on_after(BEGINNING):
+                await life.readable()
+            trial.kill()  # if it goes on
+        code = trial.wait()
+        try:
+            if code == 0:
+                begin_anew(packed())
+            why = f"before it would serve, it {described(code)}"
+        except OSError as error:
+            why = str(error)
+        logger.error("the program is not begun again, and the old one goes on: %s", why)
 
     async def _replace(self, slot: Slot) -> bool:
         """Have a new worker accept, and only then the old one finish."""
@@ -275,16 +336,16 @@ class Foreman:
 
     async def _finish(self) -> None:
         """Have all workers finish; kill those that do not."""
-        for worker in self._alive:
+        for worker in self.alive:
             worker.finish()
         with shield(self._seconds + 2 * FORCE):
-            await gather(*map(self._reap, self._alive), *map(self._see_off, self._alive))
+            await gather(*map(self._reap, self.alive), *map(self._see_off, self.alive))
 
     @any_spelling
     async def _reap(self, worker: Worker) -> str:
         """Wait until a worker has ended; how it did."""
         how = await worker.ended()
-        self._alive.remove(worker)
+        self.alive.remove(worker)
         return how
 
     # The fork, and what happens in the child
@@ -305,7 +366,7 @@ class Foreman:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 raise
-        self._alive.append(worker)
+        self.alive.append(worker)
         return worker
 
     def _be_worker(self, slot: Slot, link: socket.socket, foreign: set[int]) -> NoReturn:
@@ -313,6 +374,7 @@ class Foreman:
         code = 1
         try:
             let_go(foreign)
+            handed.close_rest()
             os.register_at_fork(after_in_child=link.close)  # a child of this one must not hold it
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what to do, the link will tell
@@ -330,7 +392,7 @@ class Foreman:
             os._exit(code)
 
     def _duty(self, slot: Slot, link: Socket) -> Duty:
-        listeners = [each.listeners for each in self._slots]
+        listeners = [each.listeners for each in self.slots]
         return Duty(self._terms, self._workers, slot.number, listeners, link)
 
     def _foreign(self) -> set[int]:
@@ -339,4 +401,4 @@ class Foreman:
         """
         watched = getattr(self._kernel.poller, "watched", {})
         waiting = {fd for fd, each in watched.items() if each is not self._kernel.inbox.descriptor}
-        return waiting - {each.fileno() for slot in self._slots for each in slot.listeners}
+        return waiting - {each.fileno() for slot in self.slots for each in slot.listeners}
