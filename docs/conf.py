@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from sphinx.pycode import ModuleAnalyzer
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # autodoc reads the code beside these pages, not an installed copy
 
@@ -56,6 +58,17 @@ nitpick_ignore = [
     # Aliases, which the text explains: a generator or coroutine object; a line of code.
     ("py:class", "Routine"),
     ("py:class", "Place"),
+    # The same, and what `explore` calls; a child's `restart`. The text says what they are.
+    ("py:class", "Program"),
+    ("py:class", "Progress"),
+    ("py:class", "Restart"),
+    # What `parallel_map` returns, of which its text says all.
+    ("py:class", "microthreads.groups.parallel.ParallelMap"),
+    # The options of a kernel, listed in its own entry.
+    ("py:class", "AnyPoller"),
+    ("py:class", "KernelOptions"),
+    ("py:class", "Policy"),
+    ("py:class", "WorldOptions"),
     # What is called with a stream, and with addresses; the text says with what.
     ("py:class", "Handler"),
     ("py:class", "Ready"),
@@ -73,7 +86,7 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     # Type variables: they have no page of their own.
-    (r"py:class", r"(microthreads\..*\.)?[TD]"),
+    (r"py:class", r"(microthreads\..*\.)?([A-FTV]|Ts|T_co|H_co)"),
     # The standard library: linking to it would need a network.
     (
         r"py:(class|exc)",
@@ -89,6 +102,23 @@ def keep_first_sentence(app, what, name, obj, options, lines):
     """
     if what in {"property", "attribute", "data"}:
         lines[:0] = ["..", ""]
+
+
+def forget_many_overloads(analyze):
+    """Have the analyzer forget overloads of one kind for each number of arguments.
+
+    They are for type checkers; to a reader, `gather(*routines)` says it all.
+    """
+
+    def analyze_and_forget(analyzer):
+        analyze(analyzer)
+        few = {name: each for name, each in analyzer.overloads.items() if len(each) <= 2}
+        analyzer.overloads = few
+
+    return analyze_and_forget
+
+
+ModuleAnalyzer.analyze = forget_many_overloads(ModuleAnalyzer.analyze)
 
 
 def setup(app):

@@ -40,6 +40,7 @@ from microthreads.errors import (
 from microthreads.kernel import (
     Descriptor,
     EpollPoller,
+    Routine,
     State,
     SystemCall,
     Task,
@@ -95,13 +96,17 @@ LATER = {
 WHERE = {name: module for module, names in LATER.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
+def _later(name: str) -> Any:
     """A name that is used for the first time: import what has it."""
     if name not in WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{WHERE[name]}"), name)
     globals()[name] = value
     return value
+
+
+if not TYPE_CHECKING:  # to type checkers, every name would exist
+    __getattr__ = _later
 
 
 def __dir__() -> list[str]:
@@ -135,6 +140,7 @@ __all__ = [
     "PriorityQueue",
     "Queue",
     "RLock",
+    "Routine",
     "SelectorPoller",
     "Semaphore",
     "ShutDown",

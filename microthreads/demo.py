@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microthreads.calls import sleep, spawn
 from microthreads.channels import Channel
@@ -20,6 +20,9 @@ from microthreads.kernel import Task, now
 from microthreads.net import Socket, accept_loop, listen
 from microthreads.observe import Observer
 from microthreads.runtime import Kernel
+
+if TYPE_CHECKING:
+    from microthreads.runtime.options import PollerName
 
 TICK = 0.01
 SPARE_DESCRIPTORS = 32
@@ -53,7 +56,7 @@ class Demo:
         ValueError: This platform has no such poller, or not enough descriptors.
     """
 
-    def __init__(self, clients: int, messages: int, size: int, poller: str | None) -> None:
+    def __init__(self, clients: int, messages: int, size: int, poller: PollerName | None) -> None:
         self.clients = clients
         self.messages = messages
         self.size = size
@@ -180,7 +183,7 @@ class Demo:
             print(f"{name:<24}{figure:>14}  {remark}".rstrip())
 
 
-def need_descriptors(count: int, poller: str | None) -> None:
+def need_descriptors(count: int, poller: PollerName | None) -> None:
     """See to it that this process may open so many descriptors, or say why it cannot."""
     if poller == "select" and count > 1024:
         raise ValueError(

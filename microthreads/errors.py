@@ -4,14 +4,17 @@ Built-in errors are used where one fits: ``TimeoutError`` when a timeout ends a
 block, ``ValueError`` and ``TypeError`` for bad arguments, ``OSError`` from the
 operating system. The classes here are for what has no built-in name.
 
-This module imports nothing else of microthreads, so that every layer can
+When it runs, this module imports nothing else of microthreads, so that every layer can
 import it.
 """
 
 from __future__ import annotations
 
 from _weakref import ref  # `weakref` takes its time to import
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microthreads.runtime.snapshots import Snapshot
 
 __all__ = [
     "BrokenLockError",
@@ -163,7 +166,7 @@ class DeadlockError(RuntimeError):
 
     def __init__(self, snapshot: Any = None) -> None:
         super().__init__(snapshot)
-        self.snapshot = snapshot
+        self.snapshot: Snapshot = snapshot
 
     def __str__(self) -> str:
         return f"nothing can wake the tasks that wait\n{self.snapshot}"

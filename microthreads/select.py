@@ -12,7 +12,7 @@ which is why a select can be a branch of a select.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from microthreads.calls import discard_all
 from microthreads.errors import text_of
@@ -32,6 +32,15 @@ from microthreads.kernel.syscalls import room_for
 from microthreads.runtime.reports import logger, told
 
 __all__ = ["Select", "select"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+T = TypeVar("T")
+Request: TypeAlias = SystemCall[T] | Task[T]
 
 
 class Select(SystemCall[tuple[int, Any]]):
@@ -171,7 +180,57 @@ class Select(SystemCall[tuple[int, Any]]):
         return Wait("select over", " | ".join(str(call) for call in armed or self.calls))
 
 
-def select(*calls: Any) -> SystemCall[tuple[int, Any]]:
+# The index is tied to the type of the value, for as many calls as one writes down by hand.
+@overload
+def select(
+    a: Request[T],
+    b: Request[T],
+    c: Request[T],
+    d: Request[T],
+    e: Request[T],
+    f: Request[T],
+    g: Request[T],
+    /,
+    *more: Request[T],
+) -> SystemCall[tuple[int, T]]: ...
+@overload
+def select(a: Request[A], /) -> SystemCall[tuple[Literal[0], A]]: ...
+@overload
+def select(
+    a: Request[A], b: Request[B], /
+) -> SystemCall[tuple[Literal[0], A] | tuple[Literal[1], B]]: ...
+@overload
+def select(
+    a: Request[A], b: Request[B], c: Request[C], /
+) -> SystemCall[tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C]]: ...
+@overload
+def select(
+    a: Request[A], b: Request[B], c: Request[C], d: Request[D], /
+) -> SystemCall[
+    tuple[Literal[0], A] | tuple[Literal[1], B] | tuple[Literal[2], C] | tuple[Literal[3], D]
+]: ...
+@overload
+def select(
+    a: Request[A], b: Request[B], c: Request[C], d: Request[D], e: Request[E], /
+) -> SystemCall[
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+]: ...
+@overload
+def select(
+    a: Request[A], b: Request[B], c: Request[C], d: Request[D], e: Request[E], f: Request[F], /
+) -> SystemCall[
+    tuple[Literal[0], A]
+    | tuple[Literal[1], B]
+    | tuple[Literal[2], C]
+    | tuple[Literal[3], D]
+    | tuple[Literal[4], E]
+    | tuple[Literal[5], F]
+]: ...
+def select(*calls: Any) -> SystemCall[Any]:
     """A system call that waits for any of `calls`, and makes exactly one of them.
 
     Those that can go at once are tried in the order given. The others are as

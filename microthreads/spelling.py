@@ -12,10 +12,11 @@ from types import coroutine
 from typing import Any, ParamSpec, TypeVar, cast
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 P = ParamSpec("P")
 
 
-class AwaitableGenerator(Generator[Any, Any, T], Awaitable[T]):
+class AwaitableGenerator(Generator[Any, Any, T_co], Awaitable[T_co]):
     """What type checkers see of a routine that can be spelled in any way."""
 
 
@@ -31,3 +32,13 @@ def any_spelling(
         return result
 
     return cast("Callable[P, AwaitableGenerator[T]]", spelled)
+
+
+def awaitable_too(
+    function: Callable[P, Generator[Any, Any, T]],
+) -> Callable[P, AwaitableGenerator[T]]:
+    """Let what a generator function returns be awaited as well.
+
+    It is `types.coroutine`, of which type checkers believe that the result is only awaited.
+    """
+    return cast("Callable[P, AwaitableGenerator[T]]", coroutine(function))

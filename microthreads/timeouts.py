@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from microthreads.calls import check_seconds, check_time
 from microthreads.kernel import Scope
@@ -66,15 +66,17 @@ class CancelScope(Scope):
             self.task.kernel.timers.cancel(self)
             self._set_timer(self.task.kernel.now())
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         self._set_timer(self.enter().kernel.now())
         return self
 
-    def __aenter__(self) -> NoReturn:
-        raise TypeError(f"`async with` is not needed for {self}: a plain `with` does it")
+    if not TYPE_CHECKING:  # where type checkers report an `async with` themselves
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        """Never reached; Python looks for it before `__aenter__` is called."""
+        def __aenter__(self) -> NoReturn:
+            raise TypeError(f"`async with` is not needed for {self}: a plain `with` does it")
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            """Never reached; Python looks for it before `__aenter__` is called."""
 
     def __exit__(
         self,
@@ -128,7 +130,7 @@ class _Limited(CancelScope):
         self.cancelled_caught = self.expired = self._struck = self.moved = False
         self._deadline = None
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> Self:
         kernel = self.enter().kernel
         if self._deadline is not None:  # it was set, and counts
             self._set_timer(kernel.now())
@@ -170,12 +172,12 @@ class timeout(_Limited):  # noqa: N801  (a public name, used like a function)
 
     __slots__ = ()
 
-    def __exit__(
+    def __exit__(  # type: ignore[override]  # DOC: typing/blocks
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:
         rest = self._end(error)
         if rest is None and self.expired:
             raise TimeoutError(f"timed out after {self._time()}") from error

@@ -264,7 +264,7 @@ def test_what_is_quoted_is_looked_up_by_its_dotted_name() -> None:
 
 def undocumented(module: str, names: list[str], reference: str) -> list[str]:
     """The names of `module` that the reference has no entry for."""
-    entry = r"^\.\. auto\w+:: " + re.escape(module) + r"(?:\.\w+)*\.{}\b"
+    entry = r"^\.\. (?:auto\w+|py:data):: " + re.escape(module) + r"(?:\.\w+)*\.{}\b"
     return [name for name in names if not re.search(entry.format(name), reference, re.MULTILINE)]
 
 

@@ -219,7 +219,7 @@ class TaskGroup(Scope):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:  # DOC: typing/blocks
         host = self.host
         if host is None or host.done:
             return False  # it was abandoned, and its generator is being collected
@@ -273,7 +273,7 @@ class TaskGroup(Scope):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:  # DOC: typing/blocks
         if self.host is None or self.host.done:
             return False  # as `__exit__`
         failure = error

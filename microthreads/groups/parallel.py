@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeAlias, TypeVar, overload
 
 from microthreads.groups.calls import GroupSpawn
 from microthreads.groups.group import TaskGroup
@@ -16,14 +16,27 @@ from microthreads.kernel.routines import is_routine
 from microthreads.spelling import any_spelling
 from microthreads.sync import Semaphore
 
+A = TypeVar("A")
 T = TypeVar("T")
+
+# What a plain function may return, to type checkers. It must leave out routines: mypy infers
+# Any from a generator function that two overloads match.
+Plain: TypeAlias = (
+    str | bytes | bytearray | complex | tuple[Any, ...] | list[Any] | dict[Any, Any]
+    | set[Any] | frozenset[Any] | None
+)  # fmt: skip
+V = TypeVar("V", bound=Plain)
 
 NOTHING = object()
 
 
+@overload
 def parallel_map(
-    fn: Callable[[Any], Routine[T] | T], items: Iterable[Any], *, limit: int
-) -> ParallelMap[T]:
+    fn: Callable[[A], Routine[T] | SystemCall[T] | Task[T]], items: Iterable[A], *, limit: int
+) -> ParallelMap[T]: ...
+@overload
+def parallel_map(fn: Callable[[A], V], items: Iterable[A], *, limit: int) -> ParallelMap[V]: ...
+def parallel_map(fn: Callable[[Any], Any], items: Iterable[Any], *, limit: int) -> ParallelMap[Any]:
     """Call `fn` on each of `items`, at most `limit` at a time; the results in order.
 
     A routine that returns the list of results: ``yield parallel_map(...)``, or `yield
@@ -113,7 +126,7 @@ class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> bool:
+    ) -> bool | None:
         self._group.cancel("its results are not wanted any more")
         self._ahead.clear()
         try:

@@ -21,7 +21,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVarTuple, get_args
 
 from microthreads.calls import check_seconds
 from microthreads.groups.calls import GroupSpawn
@@ -34,6 +34,8 @@ from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.timeouts import shield
 
 logger = logging.getLogger("microthreads")
+
+Ts = TypeVarTuple("Ts")
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 Restart = Literal["permanent", "transient", "temporary"]
@@ -131,8 +133,8 @@ class Supervisor:
 
     def add(
         self,
-        function: Callable[..., Any],
-        *args: Any,
+        function: Callable[[*Ts], Routine[Any]],
+        *args: *Ts,
         name: str | None = None,
         restart: Restart = "transient",
     ) -> Child:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from microthreads.calls import discard_all
 from microthreads.groups.calls import GroupSpawn
@@ -18,10 +18,48 @@ from microthreads.kernel import (
 from microthreads.kernel.routines import starting
 from microthreads.spelling import AwaitableGenerator, any_spelling
 
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
 T = TypeVar("T")
 
 
-def gather(*routines: Routine[Any]) -> AwaitableGenerator[list[Any]]:
+@overload
+def gather(
+    a: Routine[T],
+    b: Routine[T],
+    c: Routine[T],
+    d: Routine[T],
+    e: Routine[T],
+    f: Routine[T],
+    g: Routine[T],
+    /,
+    *more: Routine[T],
+) -> AwaitableGenerator[list[T]]: ...
+@overload
+def gather(a: Routine[A], /) -> AwaitableGenerator[tuple[A]]: ...
+@overload
+def gather(a: Routine[A], b: Routine[B], /) -> AwaitableGenerator[tuple[A, B]]: ...
+@overload
+def gather(
+    a: Routine[A], b: Routine[B], c: Routine[C], /
+) -> AwaitableGenerator[tuple[A, B, C]]: ...
+@overload
+def gather(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], /
+) -> AwaitableGenerator[tuple[A, B, C, D]]: ...
+@overload
+def gather(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], e: Routine[E], /
+) -> AwaitableGenerator[tuple[A, B, C, D, E]]: ...
+@overload
+def gather(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], e: Routine[E], f: Routine[F], /
+) -> AwaitableGenerator[tuple[A, B, C, D, E, F]]: ...
+def gather(*routines: Routine[Any]) -> AwaitableGenerator[Any]:
     """A routine that runs `routines` as tasks, all at once, and returns their results.
 
     ``yield gather(a(), b())``, or `yield from`, or `await`. If one fails, the others
@@ -41,7 +79,37 @@ def gather(*routines: Routine[Any]) -> AwaitableGenerator[list[Any]]:
     return starting(_gather(checked, place_of_caller()), checked)
 
 
-def race(*routines: Routine[T]) -> AwaitableGenerator[T]:
+@overload
+def race(
+    a: Routine[T],
+    b: Routine[T],
+    c: Routine[T],
+    d: Routine[T],
+    e: Routine[T],
+    f: Routine[T],
+    g: Routine[T],
+    /,
+    *more: Routine[T],
+) -> AwaitableGenerator[T]: ...
+@overload
+def race(a: Routine[A], /) -> AwaitableGenerator[A]: ...
+@overload
+def race(a: Routine[A], b: Routine[B], /) -> AwaitableGenerator[A | B]: ...
+@overload
+def race(a: Routine[A], b: Routine[B], c: Routine[C], /) -> AwaitableGenerator[A | B | C]: ...
+@overload
+def race(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], /
+) -> AwaitableGenerator[A | B | C | D]: ...
+@overload
+def race(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], e: Routine[E], /
+) -> AwaitableGenerator[A | B | C | D | E]: ...
+@overload
+def race(
+    a: Routine[A], b: Routine[B], c: Routine[C], d: Routine[D], e: Routine[E], f: Routine[F], /
+) -> AwaitableGenerator[A | B | C | D | E | F]: ...
+def race(*routines: Routine[Any]) -> AwaitableGenerator[Any]:
     """A routine that runs `routines` as tasks, and returns the result of the first to end.
 
     The others are cancelled, and waited for.

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Pending(Enum):
@@ -192,7 +192,7 @@ def room_for(call: SystemCall[Any]) -> int:
     return room
 
 
-class SystemCall(Generic[T]):
+class SystemCall(Generic[T_co]):
     """A request to the kernel; `yield` it, and its result comes back.
 
     A call may be yielded again once it is done, but by one task at a time.
@@ -211,7 +211,7 @@ class SystemCall(Generic[T]):
     def __init__(self) -> None:
         self.waiter: Waiter | None = None
 
-    def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
+    def attempt(self, task: Task[Any]) -> T_co | Literal[Pending.PENDING]:
         """Take effect for `task` and return the result, or `PENDING`, or raise."""
         raise NotImplementedError
 
@@ -285,7 +285,7 @@ class SystemCall(Generic[T]):
         """Say that one call cannot be waited for twice at the same time."""
         raise RuntimeError(f"{self!r} is armed already, for {self.task}: make a second one")
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, T_co]:
         if running_kernel() is None:
             raise RuntimeError(f"{self} was awaited outside a kernel: use microthreads.run(main())")
         result: Any = yield self
@@ -299,29 +299,29 @@ class SystemCall(Generic[T]):
 
     __iter__ = __await__
 
-    # What it is taken for by those who forgot to yield it
+    if not TYPE_CHECKING:  # for those who forgot to yield it; checkers report that themselves
 
-    def __bool__(self) -> bool:  # noqa: PLE0304
-        self._not_made("it has no truth value")
+        def __bool__(self) -> bool:  # noqa: PLE0304
+            self._not_made("it has no truth value")
 
-    def __enter__(self) -> NoReturn:
-        self._not_made("`with` takes its result: with (yield call), or with await call")
+        def __enter__(self) -> NoReturn:
+            self._not_made("`with` takes its result: with (yield call), or with await call")
 
-    __aenter__ = __enter__
+        __aenter__ = __enter__
 
-    def __exit__(self, *exc_info: object) -> None:
-        """Never reached; Python looks for it before `__enter__` is called."""
+        def __exit__(self, *exc_info: object) -> None:
+            """Never reached; Python looks for it before `__enter__` is called."""
 
-    __aexit__ = __exit__
+        __aexit__ = __exit__
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{type(self).__name__!r} has no {name!r}: it is a system call; yield or await it "
+                "to have its result"
+            )
 
     def _not_made(self, problem: str) -> NoReturn:
         raise TypeError(f"{self!r} is a call that has not been made: yield or await it; {problem}")
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(
-            f"{type(self).__name__!r} has no {name!r}: it is a system call; yield or await it "
-            "to have its result"
-        )
 
     def __str__(self) -> str:
         return str(self.describe())

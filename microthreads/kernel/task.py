@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from microthreads.kernel.kernel import Core
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class State(Enum):
@@ -43,7 +43,7 @@ class State(Enum):
     DONE = "done"  # in nothing of the kernel's
 
 
-class Task(Generic[T]):
+class Task(Generic[T_co]):
     """A routine being run. `spawn` makes it; `join`, `yield` or `await` waits for it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Task(Generic[T]):
     def __init__(
         self,
         kernel: Core,
-        routine: Routine[T],
+        routine: Routine[T_co],
         name: str | None,
         daemon: bool,
         parent: Task[Any] | None,
@@ -144,7 +144,7 @@ class Task(Generic[T]):
         """Where it was spawned, as ``file:line in function``."""
         return shown(self._place)
 
-    def result(self) -> T:
+    def result(self) -> T_co:
         """What the task returned.
 
         Raises:
@@ -157,7 +157,7 @@ class Task(Generic[T]):
                 raise outcome.raised()
             finally:
                 del self, outcome  # the error's traceback has this frame
-        result: T = outcome
+        result: T_co = outcome
         return result
 
     def exception(self) -> BaseException | None:
@@ -209,7 +209,7 @@ class Task(Generic[T]):
         """The error to raise at a yield of `call` when the task is cancelled."""
         return Cancelled.of_task(self, call)
 
-    def join(self) -> Join[T]:
+    def join(self) -> Join[T_co]:
         """A system call that waits for the task to end and returns its result.
 
         Raises:
@@ -218,13 +218,13 @@ class Task(Generic[T]):
         """
         return Join(self)
 
-    def __await__(self) -> Generator[Any, Any, T]:
+    def __await__(self) -> Generator[Any, Any, T_co]:
         return Join(self).__await__()
 
     __iter__ = __await__
 
     @property
-    def task(self) -> Task[T]:
+    def task(self) -> Task[T_co]:
         """Itself: a task is the waiter of the calls it yields."""
         return self
 
@@ -280,19 +280,19 @@ class Task(Generic[T]):
         return f"<Task #{self.id} {self.name!r}: {self.state.value}>"
 
 
-class Join(SystemCall[T]):
+class Join(SystemCall[T_co]):
     """Wait for a task to end; its result, or its error raised."""
 
     __slots__ = ("target",)
 
-    def __init__(self, target: Task[T]) -> None:
+    def __init__(self, target: Task[T_co]) -> None:
         self.waiter = None
         self.target = target
 
-    def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
+    def attempt(self, task: Task[Any]) -> T_co | Literal[Pending.PENDING]:
         target = self.target
         if target.routine is None:
-            outcome: T = target.value  # a Failure is raised by whoever gets it
+            outcome: T_co = target.value  # a Failure is raised by whoever gets it
             return outcome
         if target.kernel is not task.kernel:
             raise RuntimeError(f"{target} is a task of another kernel, which cannot be joined here")

@@ -29,7 +29,6 @@ from errno import (
     EPROTO,
     ETIMEDOUT,
 )
-from types import coroutine
 from typing import Any
 
 from microthreads.calls import sleep
@@ -46,6 +45,7 @@ from microthreads.kernel.routines import is_routine
 from microthreads.net.socketcalls import AcceptMany
 from microthreads.net.sockets import Socket
 from microthreads.select import select
+from microthreads.spelling import awaitable_too
 from microthreads.sync import Semaphore
 
 logger = logging.getLogger("microthreads")
@@ -61,7 +61,7 @@ PAUSE = 0.1  # seconds between two looks whether descriptors are free again
 EPISODE = 2 * PAUSE  # without want of descriptors, after which it is over
 
 
-@coroutine
+@awaitable_too
 def accept_loop(
     listener: Socket, handler: Callable[[Socket], Routine[Any]]
 ) -> Generator[Any, Any, None]:

@@ -70,10 +70,10 @@ class Worker:
         That its end of the link is closed does not tell: a child of its own may have a copy.
         """
         try:
-            which, word = await select(self.link.recv(), self.life.readable())
+            won = await select(self.link.recv(), self.life.readable())
         except (ConnectionError, ClosedError):
             return b""
-        return word if which == 0 else b""
+        return won[1] if won[0] == 0 else b""
 
     @any_spelling
     async def ended(self) -> str:

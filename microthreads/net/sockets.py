@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, overload
 
 from microthreads.errors import ClosedError
 from microthreads.kernel import Descriptor, SystemCall, running_kernel
@@ -154,10 +154,18 @@ class Socket:
         """The descriptor number; -1 when closed."""
         return self.sock.fileno()
 
-    def getsockopt(self, *arguments: Any) -> Any:
+    @overload
+    def getsockopt(self, level: int, option: int, /) -> int: ...
+    @overload
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
+    def getsockopt(self, *arguments: Any) -> int | bytes:
         """An option, as the standard library's `getsockopt` has it. A plain call."""
         return self.sock.getsockopt(*arguments)
 
+    @overload
+    def setsockopt(self, level: int, option: int, value: int | ReadableBuffer, /) -> None: ...
+    @overload
+    def setsockopt(self, level: int, option: int, value: None, size: int, /) -> None: ...
     def setsockopt(self, *arguments: Any) -> None:
         """Set an option, as the standard library's `setsockopt` does. A plain call."""
         self.sock.setsockopt(*arguments)

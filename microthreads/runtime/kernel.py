@@ -16,7 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from microthreads.calls import check_seconds
 from microthreads.errors import (
@@ -42,6 +42,9 @@ from microthreads.kernel.syscalls import add_note, set_cause
 from microthreads.runtime import interrupts, reports
 from microthreads.runtime.outside import Reachable
 from microthreads.whose import as_outcome, is_of
+
+if TYPE_CHECKING:
+    from microthreads.runtime.options import AnyPoller
 
 T = TypeVar("T")
 
@@ -92,11 +95,11 @@ class Kernel(Reachable):
         self,
         *,
         clock: Clock | None = None,
-        poller: Any = None,
+        poller: AnyPoller | None = None,
         network: Any = None,
         policy: Policy | None = None,
         observers: Iterable[Observer] = (),
-        on_crash: Callable[[Task[Any]], None] = reports.log_crash,
+        on_crash: Callable[[Task[Any]], object] = reports.log_crash,
         grace: float = 5.0,
     ) -> None:
         self.grace = check_seconds(grace, "grace")  # before anything is opened

@@ -12,7 +12,7 @@ import sys
 import time
 from _thread import get_ident
 from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, TypeVarTuple
 from weakref import WeakSet
 
 from microthreads.kernel import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from microthreads.runtime.snapshots import Snapshot
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 LOOK_AGAIN = 0.05  # seconds between two looks around of a kernel that cannot wait for events
 
@@ -116,7 +117,7 @@ class Reachable(Core):
             raise
         return self.start(routine, name, daemon, self.current, place_of_caller())
 
-    def post(self, function: Callable[..., Any], *args: Any) -> None:
+    def post(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
         """Have the kernel call ``function(*args)`` soon, between two steps of its tasks.
 
         A plain call, from any thread and from signal handlers. What `function`

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from microthreads.kernel import Routine, check_routine, place_of_caller
 from microthreads.kernel.current import this_thread
 from microthreads.runtime.kernel import Kernel
 from microthreads.runtime.outside import refuse_nested
 
+if TYPE_CHECKING:
+    from microthreads.runtime.options import KernelOptions
+
 T = TypeVar("T")
 
 
-def run(main: Routine[T], **options: Any) -> T:
+def run(main: Routine[T], **options: Unpack[KernelOptions]) -> T:
     """Run a program: `main` and every task it starts; return what `main` returns.
 
     Args:

@@ -51,7 +51,7 @@ def told(say: Callable[..., Any], *args: Any, **options: Any) -> None:
         pass  # an error, a name or a log handler of the program's own
 
 
-def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], None]) -> None:
+def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], object]) -> None:
     """Tell `on_crash` of a failure; log both failures if that fails in turn."""
     try:
         on_crash(task)

@@ -26,17 +26,22 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from microthreads.kernel import place_of_caller, running_kernel
+from microthreads.kernel import Routine, place_of_caller, running_kernel
 from microthreads.runtime.outside import refuse_nested
 from microthreads.runtime.reports import logger
 from microthreads.sim.executions import OURS, NoSuchChoice, Program, World
 from microthreads.sim.exploration import Exploration, Progress
 from microthreads.sim.report import Report, add_note, described, steps_of
 from microthreads.sim.schedules import AtRandom, DepthFirst, read
+
+if TYPE_CHECKING:
+    from microthreads.runtime.options import WorldOptions
+
+T = TypeVar("T")
 
 MOST_EXECUTIONS = 200_000  # of a depth-first search: some ten seconds of a small program
 MOST_STEPS = 1_000
@@ -51,7 +56,7 @@ def explore(
     most_steps: int = MOST_STEPS,
     shrink: bool = True,
     progress: Progress | bool | None = None,
-    **kernel_options: Any,
+    **kernel_options: Unpack[WorldOptions],
 ) -> Report:
     """Run a program under every schedule, or under many, and say what came of it.
 
@@ -81,11 +86,12 @@ def explore(
         RuntimeError: A kernel is running in this thread.
     """
     place = place_of_caller()
-    _check(program, kernel_options, "explore")
+    options: dict[str, Any] = {**kernel_options}
+    _check(program, options, "explore")
     most = _bound(runs, seed, most_executions, most_steps)
-    kernel_options["observers"] = tuple(kernel_options.get("observers", ()))  # for two kernels
-    plain = World(program, most_steps, kernel_options, place)
-    recorded = World(program, most_steps, kernel_options, place, recorded=True)
+    options["observers"] = tuple(options.get("observers", ()))  # for two kernels
+    plain = World(program, most_steps, options, place)
+    recorded = World(program, most_steps, options, place, recorded=True)
     search = DepthFirst() if runs is None else AtRandom(seed)
     with closing(plain), closing(recorded), _quietly():
         exploration = Exploration(program, plain, recorded, search, shrink=shrink)
@@ -93,8 +99,12 @@ def explore(
 
 
 def replay(
-    program: Program, schedule: str, *, most_steps: int = MOST_STEPS, **kernel_options: Any
-) -> Any:
+    program: Callable[[], Routine[T]],
+    schedule: str,
+    *,
+    most_steps: int = MOST_STEPS,
+    **kernel_options: Unpack[WorldOptions],
+) -> T:
     """Run a program once more under a schedule that `explore` reported.
 
     Args:
@@ -112,10 +122,11 @@ def replay(
         ValueError: The string is no schedule, or not one of this program.
         RuntimeError: The program did not end; or a kernel is running in this thread.
     """
-    _check(program, kernel_options, "replay")
+    options: dict[str, Any] = {**kernel_options}
+    _check(program, options, "replay")
     choices = read(program, schedule, most_steps)
     place = place_of_caller()
-    with closing(World(program, most_steps, kernel_options, place, recorded=True)) as world:
+    with closing(World(program, most_steps, options, place, recorded=True)) as world:
         execution = world.execute(choices)
     if isinstance(execution.stopped, NoSuchChoice) or execution.made < len(choices):
         why = execution.stopped or f"there were {execution.made} choices, and it makes more"
@@ -125,7 +136,8 @@ def replay(
     if execution.failure is not None:
         add_note(execution.failure, described(steps_of(execution), schedule))
         raise execution.failure
-    return execution.result
+    result: T = execution.result
+    return result
 
 
 def _check(program: Any, kernel_options: dict[str, Any], verb: str) -> None:

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.kernel.current import headroom
 from microthreads.sync.locks import Lock, RLock
-from microthreads.sync.waiting import Acquirable, call_for, check_timeout
+from microthreads.sync.waiting import Acquirable, Guard, call_for, check_timeout
+
+T = TypeVar("T")
 
 
 class Condition(Acquirable):
@@ -49,6 +51,12 @@ class Condition(Acquirable):
         super().__init__(name)
         self.lock = RLock(name=name) if lock is None else lock
 
+    @overload
+    def acquire(self, blocking: Literal[True] = True) -> SystemCall[Guard[Lock]]: ...
+    @overload
+    def acquire(
+        self, blocking: bool = True, timeout: float = -1
+    ) -> SystemCall[Guard[Lock] | Literal[False]]: ...
     def acquire(self, blocking: bool = True, timeout: float = -1) -> SystemCall[Any]:
         """A system call that takes the lock: see `Lock.acquire`."""
         return self.lock.acquire(blocking, timeout)
@@ -83,9 +91,7 @@ class Condition(Acquirable):
         """
         return ConditionWait(self, None, timeout)
 
-    def wait_for(
-        self, predicate: Callable[[], Any], timeout: float | None = None
-    ) -> SystemCall[Any]:
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> SystemCall[T]:
         """A system call that waits until `predicate()` is true.
 
         It is evaluated with the lock held: at once, and after each notification.

@@ -19,7 +19,7 @@ the task that broke it, and not the task.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Self, overload
 
 from microthreads.errors import BrokenLockError
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter, running_kernel
@@ -51,6 +51,12 @@ class Lock(Acquirable):
         self.broken_by: str | None = None  # the owner that ended without releasing it
         self.undone: dict[Task[Any], list[Any]] = {}  # those given up, that want it back first
 
+    @overload
+    def acquire(self, blocking: Literal[True] = True) -> SystemCall[Guard[Self]]: ...
+    @overload
+    def acquire(
+        self, blocking: bool = True, timeout: float = -1
+    ) -> SystemCall[Guard[Self] | Literal[False]]: ...
     def acquire(self, blocking: bool = True, timeout: float = -1) -> SystemCall[Any]:
         """A system call that takes the lock, and returns a guard to use in a `with`.
 
@@ -185,7 +191,7 @@ class RLock(Lock):
         self.depth += 1
 
 
-class Acquire(SystemCall[Guard]):
+class Acquire(SystemCall[Guard[Lock]]):
     """Take a lock."""
 
     __slots__ = ("lock",)
@@ -194,7 +200,7 @@ class Acquire(SystemCall[Guard]):
         self.waiter = None
         self.lock = lock
 
-    def attempt(self, task: Task[Any]) -> Guard | Literal[Pending.PENDING]:
+    def attempt(self, task: Task[Any]) -> Guard[Lock] | Literal[Pending.PENDING]:
         lock = self.lock
         owner = lock.owner
         if owner is None:

@@ -9,7 +9,7 @@ Invariant: tasks wait only while no permit is free.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self, overload
 
 from microthreads.calls import check_seconds
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
@@ -41,6 +41,12 @@ class Semaphore(Acquirable):
         super().__init__(name)
         self.free = value
 
+    @overload
+    def acquire(self, blocking: Literal[True] = True) -> SystemCall[Guard[Self]]: ...
+    @overload
+    def acquire(
+        self, blocking: bool = True, timeout: float | None = None
+    ) -> SystemCall[Guard[Self] | Literal[False]]: ...
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> SystemCall[Any]:
         """A system call that takes a permit, and returns a guard to use in a `with`.
 
@@ -112,7 +118,7 @@ class BoundedSemaphore(Semaphore):
         return f"{super().__str__().removesuffix(' free)')} of {self.most} free)"
 
 
-class AcquirePermit(SystemCall[Guard]):
+class AcquirePermit(SystemCall[Guard[Semaphore]]):
     """Take one permit of a semaphore."""
 
     __slots__ = ("semaphore",)
@@ -121,7 +127,7 @@ class AcquirePermit(SystemCall[Guard]):
         self.waiter = None
         self.semaphore = semaphore
 
-    def attempt(self, task: Task[Any]) -> Guard | Literal[Pending.PENDING]:
+    def attempt(self, task: Task[Any]) -> Guard[Semaphore] | Literal[Pending.PENDING]:
         semaphore = self.semaphore
         if not semaphore.free:
             return PENDING

@@ -12,7 +12,7 @@ and a plain ``with lock:``, which could not wait, is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar
 
 from microthreads.calls import Within, check_seconds
 from microthreads.kernel import SystemCall, Task, WaitQueue
@@ -50,16 +50,19 @@ class Releasable(Protocol):
     def leave(self) -> None: ...
 
 
-class Guard:
+H_co = TypeVar("H_co", bound=Releasable, covariant=True)
+
+
+class Guard(Generic[H_co]):
     """What acquiring returns: `with` it, once, and it is released at the end of the block."""
 
     __slots__ = ("_held", "_used")
 
-    def __init__(self, held: Releasable) -> None:
+    def __init__(self, held: H_co) -> None:
         self._held = held
         self._used = False
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> H_co:
         if self._used:
             raise RuntimeError(f"{self} has been used already: acquire again")
         self._used = True
@@ -68,7 +71,7 @@ class Guard:
     def __exit__(self, *exc_info: object) -> None:
         self._held.leave()
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> H_co:
         return self.__enter__()
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -93,16 +96,18 @@ class Acquirable(Waitable):
         """Release it at the end of a `with` block."""
         self.release()
 
-    def __enter__(self) -> NoReturn:
-        raise TypeError(
-            f"a plain `with` cannot wait for {self}: write `with (yield lock.acquire()):` "
-            "in a generator, `async with lock:` in a coroutine"
-        )
+    if not TYPE_CHECKING:  # where type checkers report a plain `with` themselves
 
-    def __exit__(self, *exc_info: object) -> None:
-        """Never reached; Python looks for it before `__enter__` is called."""
+        def __enter__(self) -> NoReturn:
+            raise TypeError(
+                f"a plain `with` cannot wait for {self}: write `with (yield lock.acquire()):` "
+                "in a generator, `async with lock:` in a coroutine"
+            )
 
-    async def __aenter__(self) -> Any:
+        def __exit__(self, *exc_info: object) -> None:
+            """Never reached; Python looks for it before `__enter__` is called."""
+
+    async def __aenter__(self) -> Self:
         await self.acquire()
         return self
 

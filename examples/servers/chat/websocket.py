@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 from h11 import LocalProtocolError as BadHeaders
 from wsproto.connection import Connection, ConnectionType
@@ -25,7 +26,7 @@ from examples.servers.chat.rooms import Hub, Member
 from examples.servers.chat.wire import MOST_BYTES, Code, Refused, packed, request_of
 from examples.servers.http1 import Http
 from examples.servers.messages import BadRequest
-from microthreads import Stream, move_on_after, now, select, sleep, timeout
+from microthreads import Stream, SystemCall, move_on_after, now, select, sleep, timeout
 
 JOINING = 10.0  # seconds until the first message, which is to join
 WRITING = 10.0  # seconds for a write to be taken
@@ -96,7 +97,7 @@ class Session:
     async def something(self) -> bool:
         """Wait for what comes next, and do it; False if the connection has ended."""
         left = max(0.0, self.silent_at - now())
-        calls = [self.stream.read(), self.member.news.wait(), sleep(left)]
+        calls: list[SystemCall[Any]] = [self.stream.read(), self.member.news.wait(), sleep(left)]
         if self.member.room is None:
             calls.append(self.hub.stopping.wait())  # the hub tells only those who are in
         which, data = await select(*calls)
