@@ -443,7 +443,7 @@ def test_lines_are_looked_up_once_each(
     monkeypatch.setattr(os.path, "relpath", lambda path: looked.append(path) or relative(path))
     channels: list[Channel[Any]] = [Channel() for _ in range(1_000)]
     seen_by(vrun, *map(receiving, channels), *(gather(receiving(Channel())) for _ in range(1_000)))
-    assert len(looked) == 3  # in main; receiving; and the line that spawned the gathers
+    assert len(looked) < 10  # two lines at which they stand, and those that spawned them
 
 
 def test_ten_times_as_many_tasks_in_a_row_of_owners_cost_ten_times_as_much() -> None:
@@ -740,8 +740,11 @@ class Endless(Generator[Any, Any, Any]):
     def throw(self, *error: Any) -> Any:
         return self.inner.throw(*error)
 
+    asked = 0
+
     @property
     def gi_yieldfrom(self) -> Any:  # type: ignore[override]
+        Endless.asked += 1
         return self
 
     gi_frame = True  # type: ignore[assignment]
@@ -761,6 +764,7 @@ def test_a_routine_that_says_odd_things_of_its_frames_breaks_no_table(
     assert [info.place for info in seen.tasks][
         1
     ] == f"{HERE}:{seen_by.__code__.co_firstlineno + 6} in main"
+    assert 0 < Endless.asked < 5_000
 
 
 @pytest.mark.parametrize("name", [OwnText("own"), 5, Mute()], ids=["own text", "number", "mute"])

@@ -48,14 +48,9 @@ def shown(place: Place | None) -> str:
     """A place as "file:line in function"."""
     if place is None:
         return "an unknown place"
-    return f"{place[0].co_filename}:{line_of(place)} in {place[0].co_name}"
-
-
-def line_of(place: Place) -> int:
-    """The number of the line that a place is in."""
     code, reached = place
     lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
-    return (lines or [code.co_firstlineno])[0]
+    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_name}"
 
 
 def is_routine(thing: Any) -> bool:
@@ -99,7 +94,7 @@ def _hint(thing: Any) -> str:
 
 ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
 MANY_FRAMES = 200
-DEEPEST = 100_000  # of routines that delegate one to the other
+DEEPEST = 100_000  # of routines that delegate; an object of the program's may say so for ever
 RESUMABLE = 0x20 | 0x80 | 0x100 | ASYNC_GENERATOR  # CO_GENERATOR, CO_COROUTINE and the like
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
@@ -183,10 +178,11 @@ def _ask(routine: Any, what: str) -> Any:
 
 def frames_of(routine: Any) -> Iterator[FrameType]:
     """The frames of `routine` and of those it delegates to, outermost first."""
-    for each in _chain_of(routine):
-        frame = _ask(each, "frame")
-        if type(frame) is FrameType:  # a class of the program's own may give anything
+    for _ in range(DEEPEST):
+        if type(frame := _ask(routine, "frame")) is FrameType:
             yield frame
+        if (routine := _delegate_of(routine)) is None:
+            return
 
 
 def awaits(routine: Any) -> bool:
@@ -194,18 +190,12 @@ def awaits(routine: Any) -> bool:
 
     That raises by itself a failure that it is sent.
     """
-    *_, innermost = _chain_of(routine)
-    code = getattr(innermost, "gi_code", None)
-    return code is not None and code.co_name == "__await__" and is_ours(code)
-
-
-def _chain_of(routine: Any) -> Iterator[Any]:
-    """`routine` and those it delegates to; an object of the program's may say there is no end."""
     for _ in range(DEEPEST):
-        if routine is None:
-            return
-        yield routine
-        routine = _delegate_of(routine)
+        if (inner := _delegate_of(routine)) is None:
+            break
+        routine = inner
+    code = getattr(routine, "gi_code", None)
+    return code is not None and code.co_name == "__await__" and is_ours(code)
 
 
 def _delegate_of(routine: Any) -> Any:

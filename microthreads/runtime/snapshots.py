@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 from microthreads.errors import kind_of, text_of
 from microthreads.kernel import Place, State, SystemCall, Task, Wait
-from microthreads.kernel.routines import frames_of, is_ours, line_of, shown
+from microthreads.kernel.routines import frames_of, is_ours, shown
 from microthreads.runtime.tables import columns, shown_of, table
 
 
@@ -105,7 +105,7 @@ def take(tasks: Iterable[Task[Any]]) -> Snapshot:
 def _info(task: Task[Any], lines: Lines) -> TaskInfo:
     call = task.waiting_on
     wait = None if call is None else _described(call)
-    state, place = task.state, lines.place_of(task)
+    state, place, parent = task.state, lines.place_of(task), task.parent
     return TaskInfo(
         id=task.id,
         name=text_of(task.name),
@@ -115,7 +115,7 @@ def _info(task: Task[Any], lines: Lines) -> TaskInfo:
         place=place,
         spawned_at=lines.spawned_at(task._place),
         daemon=task.daemon,
-        parent=None if task.parent is None else task.parent.id,
+        parent=None if parent is None else parent.id,
         alike=(id(state), id(type(call)), id(type(None if wait is None else wait.on)), place),
     )
 
@@ -134,8 +134,8 @@ class Lines:
     """Where tasks stand, in words. Many stand at few lines, and each is looked up once."""
 
     def __init__(self) -> None:
-        self._words: dict[tuple[int, int], str] = {}  # by the id of the code, and the line
-        self._spawned: dict[tuple[int, int], tuple[int, str]] = {}  # by that, and how far in
+        self._lines: dict[tuple[int, int], str] = {}  # by the id of the code, and the number
+        self._places: dict[tuple[int, int], tuple[str, str]] = {}  # by that, and how far in
 
     def place_of(self, task: Task[Any]) -> str:
         """The innermost line of `task` that is the program's own.
@@ -144,32 +144,33 @@ class Lines:
         library, too, then where the task stands that spawned it.
         """
         while True:
-            frame, place = _innermost(task), task._place
+            frame, place, parent = _innermost(task), task._place, task.parent
             if frame is not None:
-                return self._shown(frame.f_code, frame.f_lineno)
+                return self._line_of(frame)
             if place is None:
                 return "-"
-            if task.parent is None or not is_ours(place[0]):
-                return self._shown(place[0], self._looked_up(place)[0])
-            task = task.parent
+            if parent is None or not is_ours(place[0]):
+                return self._both(place)[0]
+            task = parent
 
     def spawned_at(self, place: Place | None) -> str:
         """As `Task.spawned_at` has it."""
-        return shown(None) if place is None else self._looked_up(place)[1]
+        return shown(None) if place is None else self._both(place)[1]
 
-    def _looked_up(self, place: Place) -> tuple[int, str]:
-        key = id(place[0]), place[1]
-        if key not in self._spawned:
-            self._spawned[key] = line_of(place), shown(place)
-        return self._spawned[key]
-
-    def _shown(self, code: CodeType, line: int) -> str:
+    def _line_of(self, frame: FrameType) -> str:
+        code, line = frame.f_code, frame.f_lineno
         key = id(code), line
-        words = self._words.get(key)
-        if words is None:
-            words = f"{short_path(code.co_filename)}:{line} in {code.co_name}"
-            self._words[key] = words
-        return words
+        if key not in self._lines:
+            self._lines[key] = f"{short_path(code.co_filename)}:{line} in {code.co_name}"
+        return self._lines[key]
+
+    def _both(self, place: Place) -> tuple[str, str]:
+        """A place with its path made short, and with all of it."""
+        key = id(place[0]), place[1]
+        if key not in self._places:
+            path, whole = place[0].co_filename, shown(place)
+            self._places[key] = short_path(path) + whole[len(path) :], whole
+        return self._places[key]
 
 
 def _innermost(task: Task[Any]) -> FrameType | None:

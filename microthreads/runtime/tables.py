@@ -5,7 +5,7 @@ at the same line of the program are one group: in the same state, in a call of o
 object of one kind. A group has a row that counts it, and three of its tasks below.
 
 The running task is first, since it is most often the culprit; then come the ready ones, then
-the parked ones, each by their numbers.
+the parked ones, each by their numbers (DOC: design/tables).
 
 No line is wider than the terminal. What is too wide is cut where it says least, a place at its
 beginning and all else at its end; the column gives that has most of what it needs.
