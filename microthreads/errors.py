@@ -32,9 +32,18 @@ __all__ = [
 def text_of(thing: Any) -> str:
     """``str(thing)``, or its kind if that fails: what is told must not fail in the telling."""
     try:
-        return str(thing)
+        return plain(str(thing))
     except BaseException:
-        return f"<{type(thing).__name__} that cannot be shown>"
+        return f"<{kind_of(thing)} that cannot be shown>"
+
+
+def kind_of(thing: Any) -> str:
+    """The name of its class, whatever a metaclass makes of the word."""
+    return plain(name_of_class(type(thing)))
+
+
+name_of_class = vars(type)["__name__"].__get__
+plain = str.__str__  # of a class derived from `str`, whose methods may do anything: a string
 
 
 def printable(text: str) -> str:

@@ -177,7 +177,19 @@ class Select(SystemCall[tuple[int, Any]]):
         if len(self.calls) == 1:
             return self.calls[0].describe()
         armed = [call for call in self.calls if call.waiter is self]  # fewer while undoing some
-        return Wait("select over", " | ".join(str(call) for call in armed or self.calls))
+        return Wait("select over", Calls(armed or self.calls))
+
+
+class Calls:
+    """What a `select` waits for; in words only when they are shown, since they take their time."""
+
+    __slots__ = ("calls",)
+
+    def __init__(self, calls: list[SystemCall[Any]]) -> None:
+        self.calls = calls
+
+    def __str__(self) -> str:
+        return " | ".join(text_of(call) for call in self.calls)
 
 
 # The index is tied to the type of the value, for as many calls as one writes down by hand.

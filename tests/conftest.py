@@ -59,6 +59,12 @@ def invariants(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
+@pytest.fixture(autouse=True)
+def columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables and helps are as wide as without a terminal, wherever the tests run."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def unobserved(invariants: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check of invariants, which takes several times as long."""

@@ -94,6 +94,7 @@ def _hint(thing: Any) -> str:
 
 ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
 MANY_FRAMES = 200
+DEEPEST = 100_000  # of routines that delegate; an object of the program's may say so for ever
 RESUMABLE = 0x20 | 0x80 | 0x100 | ASYNC_GENERATOR  # CO_GENERATOR, CO_COROUTINE and the like
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
@@ -177,11 +178,11 @@ def _ask(routine: Any, what: str) -> Any:
 
 def frames_of(routine: Any) -> Iterator[FrameType]:
     """The frames of `routine` and of those it delegates to, outermost first."""
-    while routine is not None:
-        frame = _ask(routine, "frame")
-        if frame is not None:
+    for _ in range(DEEPEST):
+        if type(frame := _ask(routine, "frame")) is FrameType:
             yield frame
-        routine = getattr(routine, "gi_yieldfrom", None) or _ask(routine, "await")
+        if (routine := _delegate_of(routine)) is None:
+            return
 
 
 def awaits(routine: Any) -> bool:
@@ -189,7 +190,9 @@ def awaits(routine: Any) -> bool:
 
     That raises by itself a failure that it is sent.
     """
-    while (inner := _delegate_of(routine)) is not None:
+    for _ in range(DEEPEST):
+        if (inner := _delegate_of(routine)) is None:
+            break
         routine = inner
     code = getattr(routine, "gi_code", None)
     return code is not None and code.co_name == "__await__" and is_ours(code)

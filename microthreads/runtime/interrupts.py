@@ -22,7 +22,7 @@ import weakref
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from microthreads.errors import ForkedError
+from microthreads.errors import ForkedError, kind_of, text_of
 from microthreads.kernel import Failure
 from microthreads.kernel.current import this_thread
 from microthreads.kernel.pollers import report
@@ -104,8 +104,8 @@ class Signals:
 def _table(kernel: Kernel) -> str:
     try:
         table = str(kernel.snapshot())
-    except Exception as error:  # an object that cannot be shown must not hide the rest
-        table = f"no table of tasks: {error!r}"
+    except Exception as error:  # a task that cannot be shown must not hide the rest
+        table = f"no table of tasks: {kind_of(error)}: {text_of(error)}"
     return f"\n{table}\nCtrl-C once more stops at once\n"
 
 
