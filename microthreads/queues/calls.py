@@ -78,7 +78,7 @@ class QueueJoin(SystemCall[None]):
             self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
-        return Wait(f"wait for {self.target.unfinished_tasks} unfinished of", self.target)
+        return Wait(f"wait for {self.target.unfinished_tasks} more task_done() of", self.target)
 
 
 def limited(
