@@ -10,6 +10,8 @@ import ast
 import asyncio
 import json
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future
@@ -114,7 +116,9 @@ def test_an_import_of_another_librarys_name_says_what_it_is_called_here(name: st
 
 
 def test_a_name_that_nobody_knows_is_pythons_to_tell() -> None:
-    with pytest.raises(AttributeError, match=r"^module 'microthreads' has no attribute 'nonsense'$"):
+    with pytest.raises(
+        AttributeError, match=r"^module 'microthreads' has no attribute 'nonsense'$"
+    ):
         microthreads.nonsense  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'microthreads'"):
         exec("from microthreads import nonsense")
@@ -417,11 +421,11 @@ def lost_in(tmp_path: Path, text: str) -> list[str]:
         ("channel.nothing if False else None", None),
     ],
 )
-@pytest.mark.filterwarnings("ignore")
 def test_a_deadlock_names_the_lines_that_throw_a_call_away(
     tmp_path: Path, line: str, expected: str | None
 ) -> None:
-    text = f"def main():\n    channel = Channel()\n    {line}\n    yield channel.recv()\n" + (
+    text = (
+        f"def main():\n    channel = Channel()\n    {line}\n    yield channel.recv()\n"
         "def helper():\n    yield\n"
         "async def coroutine():\n    pass\n"
         "def plain():\n    return helper()\n"
@@ -490,3 +494,52 @@ def test_the_check_of_the_python_comes_before_every_other_import_of_ours() -> No
         for alias in node.names
     ]
     assert ours[0] == "oldest"
+
+
+# ---- programs that are started where they cannot run
+
+
+def bare_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Python with nothing installed, and nothing found by an environment variable."""
+    command = [sys.executable, "-S", "-E", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("name", ["e02_countdown.py", "threads/e08_downloads.py"])
+def test_an_example_runs_by_its_path_from_anywhere_with_nothing_installed(
+    tmp_path: Path, name: str
+) -> None:
+    done = bare_python(str(ROOT / "examples" / name), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_server_runs_by_its_path_from_anywhere_with_nothing_installed(tmp_path: Path) -> None:
+    done = bare_python(str(ROOT / "examples" / "servers" / "echo.py"), "--help", cwd=tmp_path)
+    assert done.stdout.startswith("usage: python3 -m examples.servers.echo")
+
+
+@pytest.mark.parametrize(
+    ("name", "libraries"),
+    [("chat", "h11 wsproto"), ("chat.client", "h11 wsproto"), ("files", "h11"), ("wsgi", "h11")],
+)
+def test_a_server_without_its_libraries_says_what_to_install(name: str, libraries: str) -> None:
+    done = bare_python("-m", f"examples.servers.{name}", cwd=ROOT)
+    them = libraries.replace(" ", " and ")
+    assert done.returncode == 1
+    assert done.stderr == f"this server needs {them}: python3 -m pip install {libraries}\n"
+
+
+def test_an_older_python_is_told_by_the_examples_as_well() -> None:
+    done = program(f"{OLD}\nsys.argv = ['-m']\nrunpy.run_module('examples.servers.chat')")
+    assert done.stderr == "microthreads needs Python 3.11 or newer; this is 3.10\n"
+
+
+def test_a_program_that_needs_the_examples_is_told_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text("import examples\ndef main():\n    yield\n")
+    (tmp_path / "microthreads").symlink_to(ROOT / "microthreads")
+    done = bare_python("-m", "microthreads", "run", "program.py", cwd=tmp_path)
+    assert done.stderr.splitlines()[-2:] == [
+        "ModuleNotFoundError: No module named 'examples'",
+        "hint: the examples start from the root of the repository: `python3 -m examples.NAME`",
+    ]

@@ -19,3 +19,7 @@ Read it from the inside out:
 The heart is `Member` in rooms.py: whatever a room tells its members is put into their
 outboxes by plain calls, and a task for each member carries it away.
 """
+
+from examples.servers.needed import need
+
+need("h11", "wsproto")
