@@ -505,7 +505,9 @@ def bare_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("name", ["e02_countdown.py", "threads/e08_downloads.py"])
+@pytest.mark.parametrize(
+    "name", ["e02_countdown.py", "e07_monitor.py", "e17_pipeline.py", "threads/e08_downloads.py"]
+)
 def test_an_example_runs_by_its_path_from_anywhere_with_nothing_installed(
     tmp_path: Path, name: str
 ) -> None:
@@ -513,20 +515,28 @@ def test_an_example_runs_by_its_path_from_anywhere_with_nothing_installed(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_server_runs_by_its_path_from_anywhere_with_nothing_installed(tmp_path: Path) -> None:
-    done = bare_python(str(ROOT / "examples" / "servers" / "echo.py"), "--help", cwd=tmp_path)
-    assert done.stdout.startswith("usage: python3 -m examples.servers.echo")
+@pytest.mark.parametrize("name", ["echo.py", "cache"])
+def test_a_server_runs_by_its_path_from_anywhere_with_nothing_installed(
+    tmp_path: Path, name: str
+) -> None:
+    done = bare_python(str(ROOT / "examples" / "servers" / name), "--help", cwd=tmp_path)
+    assert done.stdout.startswith(f"usage: python3 -m examples.servers.{name.removesuffix('.py')}")
 
 
 @pytest.mark.parametrize(
-    ("name", "libraries"),
-    [("chat", "h11 wsproto"), ("chat.client", "h11 wsproto"), ("files", "h11"), ("wsgi", "h11")],
+    ("name", "needs"),
+    [
+        ("chat", "the chat needs wsproto"),
+        ("chat.client", "the chat needs wsproto"),
+        ("chat.load", "the chat needs wsproto"),
+        ("files", "this server needs h11"),
+        ("wsgi", "this server needs h11"),
+    ],
 )
-def test_a_server_without_its_libraries_says_what_to_install(name: str, libraries: str) -> None:
+def test_a_server_without_its_libraries_says_what_to_install(name: str, needs: str) -> None:
     done = bare_python("-m", f"examples.servers.{name}", cwd=ROOT)
-    them = libraries.replace(" ", " and ")
     assert done.returncode == 1
-    assert done.stderr == f"this server needs {them}: python3 -m pip install {libraries}\n"
+    assert done.stderr == f"{needs}: python3 -m pip install h11 wsproto\n"
 
 
 def test_an_older_python_is_told_by_the_examples_as_well() -> None:

@@ -20,6 +20,7 @@ The heart is `Member` in rooms.py: whatever a room tells its members is put into
 outboxes by plain calls, and a task for each member carries it away.
 """
 
-from examples.servers.needed import need
-
-need("h11", "wsproto")
+try:
+    import wsproto  # noqa: F401
+except ModuleNotFoundError:
+    raise SystemExit("the chat needs wsproto: python3 -m pip install h11 wsproto") from None

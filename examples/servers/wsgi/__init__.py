@@ -1,5 +1,1 @@
 """A WSGI server: ``python3 -m examples.servers.wsgi``. Read __main__.py first."""
-
-from examples.servers.needed import need
-
-need("h11")
