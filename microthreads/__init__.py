@@ -25,7 +25,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from microthreads import oldest as _  # noqa: F401  (the first: it refuses older Pythons)
+from microthreads import oldest  # noqa: F401  (the first of ours: it refuses older Pythons)
 from microthreads.calls import join, sleep, sleep_until, spawn
 from microthreads.channels import Channel
 from microthreads.errors import (

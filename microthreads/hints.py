@@ -5,7 +5,7 @@ meant. So an error that ends a task, or that `microthreads run` shows, is looked
 rule here knows it, the hint is added to it as a note.
 
 A rule says what happened in this package's words, and what to write instead. It stays silent
-rather than guess. Imported only when there is such an error.
+rather than guess. Imported only when there is such an error. DOC: design/hints
 
     PATTERNS         by the kind of error and its text
     absent           an attribute that an object of ours lacks
@@ -253,7 +253,10 @@ def explained(function: Any, name: str) -> str:
 
 # Another library's loop
 
-NO_LOOP = re.compile(r"event loop|async context|async backend|create_future|call_later|call_soon")
+NO_LOOP = re.compile(
+    r"no (running|current) event loop|async context|async backend|"
+    r"'NoneType'.*'(create_future|create_task|call_\w+)'"
+)
 LOOPS = frozenset({"asyncio", "trio", "curio", "anyio", "sniffio"})
 
 
@@ -273,8 +276,8 @@ def of_asyncio(error: BaseException, text: str) -> str | None:
     if first in package().__all__:
         instead = f"use microthreads.{first}"
     return (
-        f"this is a task of microthreads, where {library}'s loop does not run, and "
-        f"{library}.{name} cannot work{'' if instead is None else f': {instead}'}"
+        f"{library}'s loop does not run under microthreads, so {library}.{name} cannot work"
+        f"{'' if instead is None else f': {instead}'}"
     )
 
 
@@ -303,7 +306,7 @@ def about_yielded(thing: Any) -> str:
     if isinstance(thing, list | tuple | set | frozenset):
         return ": yield them one by one; gather(*routines) runs several at once"
     if module in ("asyncio", "_asyncio"):
-        return ": it is asyncio's, whose loop does not run here"
+        return ": it is asyncio's, whose loop does not run under microthreads"
     if module == "concurrent":
         return ": wait_future(future) waits for it"
     if verbs:

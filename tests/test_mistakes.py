@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,20 @@ def test_a_hint_is_given_once_however_many_tasks_the_error_ends() -> None:
     assert len(hints_on(raised_by(main()))) == 1
 
 
+def test_an_error_that_comes_from_a_loop_of_asyncio_in_a_thread_gets_no_hint() -> None:
+    def in_thread() -> None:
+        async def main() -> None:
+            raise RuntimeError("Event loop is closed")
+
+        asyncio.run(main())
+
+    def main() -> Gen:
+        with ThreadPoolExecutor(1) as pool:
+            yield wait_future(pool.submit(in_thread))
+
+    assert hints_on(raised_by(main())) == []
+
+
 def test_a_hint_that_cannot_be_found_stops_nothing() -> None:
     class Hostile(TypeError):
         def __str__(self) -> str:
@@ -246,7 +260,7 @@ def test_a_future_of_asyncio_that_is_awaited_is_told_apart() -> None:
         await future
 
     try:
-        assert "asyncio's, whose loop does not run here" in str(raised_by(main()))
+        assert "asyncio's, whose loop does not run" in str(raised_by(main()))
     finally:
         future.cancel()
         loop.close()

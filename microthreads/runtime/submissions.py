@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from microthreads.runtime.outside import Reachable
 
 
-ENDED_BY_DEADLOCK = (
-    "the kernel that this was submitted to has ended, since none of its tasks could go on: a task "
-    "in\n`sleep(math.inf)` keeps it waiting for what other threads submit and post. It had said:"
-)
+ENDED_BY_DEADLOCK = """\
+the kernel that this was submitted to has ended, since none of its tasks could go on; a
+task in `sleep(math.inf)` keeps one waiting for what other threads submit. It had said:"""
 
 
 class Submitted(Future[Any]):

@@ -2,7 +2,8 @@
 
     python -m tests.mistakes            what is said of each
     python -m tests.mistakes NAME ...   of these
-    python -m tests.mistakes --write    and put it into the programs and docs/mistakes.md
+    python -m tests.mistakes --write    and put it into the programs and docs/mistakes.md; once
+                                        more if that has moved lines which are named
 
 A program's docstring is its row in the list of mistakes, the mistake in words, and below that
 what is said: what `microthreads run` shows, without the traceback. Addresses of objects are

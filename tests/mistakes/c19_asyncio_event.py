@@ -1,7 +1,7 @@
 """19: `await asyncio.Event().wait()`.
 
     AttributeError: 'NoneType' object has no attribute 'create_future'
-    hint: this is a task of microthreads, where asyncio's loop does not run, and asyncio.Event.wait cannot work: use microthreads.Event
+    hint: asyncio's loop does not run under microthreads, so asyncio.Event.wait cannot work: use microthreads.Event
 """
 import asyncio
 

@@ -1,8 +1,8 @@
 """emb: A kernel in a thread that waits for an Event, to run what others submit.
 
     microthreads.errors.Cancelled: task #2 work was cancelled: DeadlockError
-    the kernel that this was submitted to has ended, since none of its tasks could go on: a task in
-    `sleep(math.inf)` keeps it waiting for what other threads submit and post. It had said:
+    the kernel that this was submitted to has ended, since none of its tasks could go on; a
+    task in `sleep(math.inf)` keeps one waiting for what other threads submit. It had said:
     nothing can wake the tasks that wait
       TASK              STATE   WAITS ON                         AT
       #1 until_stopped  parked  wait for Event 'stop' (not set)  emb_a_kernel_for_submissions.py:20 in until_stopped
