@@ -467,7 +467,7 @@ def test_a_submission_that_a_deadlock_has_ended_says_so() -> None:
         with pytest.raises(DeadlockError):
             kernel.run(sleepless())
         notes = " ".join(future.exception().__notes__)  # type: ignore[union-attr]
-    assert "`sleep(math.inf)` keeps it waiting" in notes
+    assert "`sleep(math.inf)` keeps one waiting" in notes
     assert "nothing can wake the tasks that wait\n  TASK" in notes
 
 
