@@ -23,7 +23,7 @@ from types import CoroutineType, FrameType, FunctionType, GeneratorType
 from typing import Any
 
 from microthreads.errors import text_of
-from microthreads.kernel.routines import get_traceback, name_of
+from microthreads.kernel.routines import get_traceback, is_routine, name_of
 from microthreads.names import IN_OTHER_WORDS, called_here
 
 A_ROUTINE = (
@@ -299,16 +299,23 @@ RULES: tuple[tuple[type[BaseException], Rule], ...] = (
 # What a task has yielded
 
 
-def about_yielded(thing: Any) -> str:
-    """What may have been meant by yielding `thing`, which is no system call, task or routine."""
+OF_OTHERS = {
+    "asyncio": ": it is asyncio's, whose loop does not run under microthreads",
+    "_asyncio": ": it is asyncio's, whose loop does not run under microthreads",
+    "concurrent": ": wait_future(future) waits for it",
+}
+
+
+def about_refused(thing: Any) -> str:
+    """What to do about a `thing` that was yielded: it cannot be run, or cannot run again."""
+    if is_routine(thing):
+        return f"; a routine runs once: call {name_of(thing)}() again for another"
     module = type(thing).__module__.split(".")[0]
     verbs = [verb for verb in ("acquire", "wait", "get") if hasattr(thing, verb)]
     if isinstance(thing, list | tuple | set | frozenset):
         return ": yield them one by one; gather(*routines) runs several at once"
-    if module in ("asyncio", "_asyncio"):
-        return ": it is asyncio's, whose loop does not run under microthreads"
-    if module == "concurrent":
-        return ": wait_future(future) waits for it"
+    if module in OF_OTHERS:
+        return OF_OTHERS[module]
     if verbs:
         return f": did you mean its {verbs[0]}()?"
     if hasattr(thing, "__enter__"):

@@ -57,7 +57,6 @@ from microthreads.kernel.routines import (
     is_fresh,
     is_routine,
     is_suspended,
-    name_of,
     used_up,
     without_await,
 )
@@ -322,7 +321,7 @@ class Core:
             if callable(routine):
                 check_routine(routine, "yield")
             text = f"{task} yielded {routine!r}, which is no system call, task or routine"
-            raise TypeError(text + self.about(routine))
+            raise TypeError(text + self.hint(routine))
         if not is_fresh(routine) or routine in self.tasks or routine in self._called:
             self._check_usable(routine, "run")
         if task.callers is None:
@@ -332,17 +331,16 @@ class Core:
         self._called[routine] = task
         return None
 
-    def about(self, thing: Any) -> str:
-        """What may have been meant by yielding `thing`: for a subclass to say."""
+    def hint(self, thing: Any) -> str:
+        """What to do about `thing`, which is no routine to run: for a subclass to say."""
         return ""
 
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
         check_identity(routine, verb)
         task = self.tasks.get(routine) or self._called.get(routine)
-        problem = used_up(routine) if task is None else f"is run by {task} already"
-        if problem is not None:
-            again = f"a routine runs once: call {name_of(routine)}() again for another"
-            raise RuntimeError(f"cannot {verb} {routine!r}: it {problem}; {again}") from None
+        why = used_up(routine) if task is None else f"is run by {task} already"
+        if why is not None:
+            raise RuntimeError(f"cannot {verb} {routine!r}: it {why}{self.hint(routine)}") from None
 
     # 5. Poll: I/O and timers
 

@@ -280,10 +280,10 @@ class Kernel(Reachable):
         if not self._draining:
             self._end_with(DeadlockError(self.snapshot(), reports.advice_on(self.tasks.values())))
 
-    def about(self, thing: Any) -> str:
-        from microthreads.hints import about_yielded  # noqa: PLC0415  (only where it is needed)
+    def hint(self, thing: Any) -> str:
+        from microthreads.hints import about_refused  # noqa: PLC0415  (only where it is needed)
 
-        return about_yielded(thing)
+        return about_refused(thing)
 
     def _left_open(self, task: Task[Any], outcome: Any) -> Any:
         """The routine of `task` has ended inside blocks of it: end these, and say so.
