@@ -3,6 +3,8 @@
 The numbered ones are the classics, to be read in order: README.md has the list.
 """
 
+import microthreads  # noqa: F401, I001  (first: it tells older Pythons what is needed)
+
 from collections.abc import Generator
 from typing import Any, TypeAlias, TypeVar
 

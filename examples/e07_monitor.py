@@ -8,6 +8,12 @@ Try: make it a Lock, and read what the error says. Take the lock out of `swap`:
 what does the clerk see then?
 """
 
+import sys
+from pathlib import Path
+
+if not __package__:  # run as a file, not by -m: the library is one folder up
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from microthreads import RLock, TaskGroup, run, sleep
 
 

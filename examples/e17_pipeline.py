@@ -9,7 +9,12 @@ Try: `Channel(capacity=3)`, and a print in `count`: who runs ahead now, and how
 far? One more stage. Let `square` fail, and see that all of them end.
 """
 
+import sys
 from contextlib import closing
+from pathlib import Path
+
+if not __package__:  # run as a file, not by -m: the library is one folder up
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from microthreads import Channel, TaskGroup, run
 

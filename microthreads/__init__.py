@@ -21,9 +21,11 @@ when its name is first used (DOC: design/imports).
 """
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from microthreads import oldest  # noqa: F401  (the first of ours: it refuses older Pythons)
 from microthreads.calls import join, sleep, sleep_until, spawn
 from microthreads.channels import Channel
 from microthreads.errors import (
@@ -99,7 +101,9 @@ WHERE = {name: module for module, names in LATER.items() for name in names.split
 def _later(name: str) -> Any:
     """A name that is used for the first time: import what has it."""
     if name not in WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from microthreads.hints import missing  # noqa: PLC0415  (only where it is needed)
+
+        raise missing(name, sys._getframe(1))
     value = getattr(import_module(f"{__name__}.{WHERE[name]}"), name)
     globals()[name] = value
     return value

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self, TypeVar, overload
 
 from microthreads.errors import ClosedError, text_of
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter, WaitQueue
@@ -134,6 +134,19 @@ class Channel(Generic[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         return _Values(self)
+
+    if not TYPE_CHECKING:  # which refuses these by itself
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
+                "`while True: value = yield channel.recv()`, which ClosedError ends"
+            )
+
+        def __aenter__(self) -> NoReturn:
+            raise TypeError(f"`async with` is not needed for {self}: a plain `with` closes it")
+
+        __aexit__ = None  # Python looks for it first
 
     def __len__(self) -> int:
         """How many values the buffer holds."""

@@ -15,12 +15,14 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import microthreads
 from microthreads.demo import Demo
-from microthreads.errors import DeadlockError
+from microthreads.errors import Cancelled, DeadlockError
 from microthreads.kernel.routines import is_routine, without_our_frames
+from microthreads.runtime.reports import note_hint
 
 FAILED, USAGE, DEADLOCK, CTRL_C = 1, 2, 3, 130
 
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(DEADLOCK, f"deadlock: {error}")
     except KeyboardInterrupt:
         return _end(CTRL_C, "interrupted")
-    except Exception as error:
+    except (Exception, BaseExceptionGroup, Cancelled) as error:
         return _failed(error)
     return 0
 
@@ -61,16 +63,25 @@ def _end(code: int, message: str) -> int:
     return code
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: BaseException) -> int:
     """Tell of a failure: in one line if output cannot be written, else with its traceback."""
     number = error.errno if isinstance(error, OSError) else None
     if number not in (errno.EPIPE, errno.ENOSPC):
-        traceback.print_exception(without_our_frames(error))
+        note_hint(error)
+        traceback.print_exception(error.with_traceback(own_part(error)))
         return FAILED
     # Nobody reads standard output any more, or the disk is full. What is still
     # in its buffer must not fail a second time when Python ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED if number == errno.EPIPE else _end(FAILED, f"cannot write: {error}")
+
+
+def own_part(error: BaseException) -> TracebackType | None:
+    """The traceback of `error` from the first frame on that is the script's own."""
+    trace = without_our_frames(error).__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith("<frozen importlib"):
+        trace = trace.tb_next
+    return trace
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +124,7 @@ def _add_run(commands: Any) -> None:
         epilog="example: python3 -m microthreads run program.py:start 8080",
     )
     run.add_argument("script", metavar="FILE.py[:ROUTINE]")
-    run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
+    run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS").required = False
     run.set_defaults(action=_run)
 
 
@@ -169,8 +180,13 @@ def _load(path: Path, routine: str, args: list[str]) -> Callable[..., Any]:
     spec.loader.exec_module(module)
     function: Callable[..., Any] | None = getattr(module, routine, None)
     if function is None or not callable(function):
-        names = [name for name, value in vars(module).items() if inspect.isgeneratorfunction(value)]
-        names += [n for n, value in vars(module).items() if inspect.iscoroutinefunction(value)]
+        names = [name for name, value in vars(module).items() if _is_own_routine(value)]
         known = f"; it has {', '.join(names)}" if names else ""
         raise UsageError(f"{path} has no routine {routine}{known}")
     return function
+
+
+def _is_own_routine(thing: Any) -> bool:
+    """Whether the script defines it, and a call of it makes a routine."""
+    is_routine = inspect.isgeneratorfunction(thing) or inspect.iscoroutinefunction(thing)
+    return is_routine and thing.__module__ == "__script__"

@@ -28,6 +28,7 @@ from microthreads.kernel import (
     Waiter,
 )
 from microthreads.kernel.current import headroom
+from microthreads.kernel.routines import is_routine, name_of
 from microthreads.kernel.syscalls import room_for
 from microthreads.runtime.reports import logger, told
 
@@ -276,6 +277,7 @@ def _branches(calls: tuple[Any, ...]) -> list[SystemCall[Any]]:
         if call is None:
             raise TypeError(
                 f"select() takes system calls and tasks, and argument {position} is {request!r}"
+                f"{_hint(request)}"
             )
         if call.in_parts is not None:
             raise TypeError(f"select() cannot take {call!r}: {call.in_parts}")
@@ -284,6 +286,15 @@ def _branches(calls: tuple[Any, ...]) -> list[SystemCall[Any]]:
         seen.add(id(call))
         branches.append(call)
     return branches
+
+
+def _hint(request: Any) -> str:
+    """What may be meant by something that is neither a call nor a task."""
+    if isinstance(request, list | tuple):
+        return ": give what is in it one by one, as *calls"
+    if is_routine(request):
+        return f": give the task that `yield spawn({name_of(request)}())` returns, or use race()"
+    return ": give what is to be yielded, such as channel.recv()"
 
 
 def as_call(request: Any) -> SystemCall[Any] | None:

@@ -44,7 +44,8 @@ def wait_signal(*numbers: int) -> SystemCall[int]:
 def checked(number: int) -> int:
     """`number` as one of the `signal.Signals` if it has a name, if it is a signal at all."""
     if number not in VALID:
-        raise ValueError(f"wait_signal(): {number!r} is not a signal")
+        name = number if str(number) in signal.Signals.__members__ else "SIGTERM"
+        raise ValueError(f"wait_signal(): {number!r} is not a signal: give it as signal.{name}")
     try:
         return signal.Signals(number)
     except ValueError:

@@ -118,6 +118,41 @@ def test_wrong_usage_of_run_is_one_line_and_exit_code_2(
     assert done.stderr.count("\n") == 1
 
 
+def test_run_without_a_file_asks_for_the_file_alone() -> None:
+    done = command("run")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "microthreads run: error: the following arguments are required: FILE.py[:ROUTINE]"
+    )
+
+
+def test_a_routine_that_is_not_there_is_answered_by_those_that_the_script_defines(
+    tmp_path: Path,
+) -> None:
+    path = script(tmp_path, "def begin():\n    yield\nasync def go_on():\n    pass\n")
+    done = command("run", f"{path}:nope")
+    assert done.stderr == f"microthreads: {path} has no routine nope; it has begin, go_on\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["def main(:\n", "1 / 0\n", "raise ExceptionGroup('', [KeyError()])"]
+)
+def test_a_script_that_does_not_begin_is_told_without_the_frames_of_the_import(
+    tmp_path: Path, text: str
+) -> None:
+    done = command("run", str(script(tmp_path, text)))
+    assert done.returncode == 1
+    assert "importlib" not in done.stderr
+    assert "program.py" in done.stderr
+
+
+def test_a_cancellation_that_leaves_a_script_is_its_failure(tmp_path: Path) -> None:
+    done = command("run", str(script(tmp_path, "raise Cancelled('the script')\n")))
+    assert done.returncode == 1
+    assert "importlib" not in done.stderr
+    assert done.stderr.endswith("Cancelled: the script was cancelled\n")
+
+
 def test_a_script_that_is_not_there_is_wrong_usage() -> None:
     done = command("run", "absent.py")
     assert (done.returncode, done.stderr) == (2, "microthreads: there is no file absent.py\n")

@@ -14,9 +14,9 @@ import microthreads
 PACKAGE = Path(microthreads.__file__).parent
 
 LAYERS = [
-    ["errors", "spelling"],
+    ["errors", "names", "oldest", "spelling"],
     ["kernel"],
-    ["calls", "whose"],
+    ["calls", "hints", "whose"],
     ["timeouts"],
     ["runtime"],
     ["channels", "select", "signals", "offload", "sync", "queues"],

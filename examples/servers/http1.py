@@ -18,7 +18,7 @@ from typing import Any
 try:
     import h11
 except ModuleNotFoundError:
-    raise SystemExit("this server needs h11 (and chat wsproto): pip install h11 wsproto") from None
+    raise SystemExit("this server needs h11: python3 -m pip install h11 wsproto") from None
 
 from examples.servers.limits import Limits
 from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase

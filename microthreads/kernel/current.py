@@ -9,6 +9,8 @@ from __future__ import annotations
 from _thread import _local as local  # `threading` takes 1 ms to import, a tenth of all
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import none_runs
+
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
@@ -34,7 +36,7 @@ def current_task() -> Task[Any]:
     """
     kernel = this_thread.kernel
     if kernel is None or kernel.current is None:
-        raise RuntimeError("no task is running in this thread: use microthreads.run(main())")
+        raise none_runs("task")
     return kernel.current
 
 
@@ -46,7 +48,7 @@ def now() -> float:
     """
     kernel = this_thread.kernel
     if kernel is None:
-        raise RuntimeError("no kernel is running in this thread: use microthreads.run(main())")
+        raise none_runs("kernel")
     return kernel.now()
 
 

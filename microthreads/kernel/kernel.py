@@ -320,11 +320,8 @@ class Core:
         if not is_routine(routine):
             if callable(routine):
                 check_routine(routine, "yield")
-            verbs = [each for each in ("acquire", "wait", "get") if hasattr(routine, each)]
-            hint = f": did you mean its {verbs[0]}()?" if verbs else ""
-            raise TypeError(
-                f"{task} yielded {routine!r}, which is no system call, task or routine{hint}"
-            )
+            text = f"{task} yielded {routine!r}, which is no system call, task or routine"
+            raise TypeError(text + self.hint(routine))
         if not is_fresh(routine) or routine in self.tasks or routine in self._called:
             self._check_usable(routine, "run")
         if task.callers is None:
@@ -334,12 +331,16 @@ class Core:
         self._called[routine] = task
         return None
 
+    def hint(self, thing: Any) -> str:
+        """What to do about `thing`, which is no routine to run: for a subclass to say."""
+        return ""
+
     def _check_usable(self, routine: Routine[Any], verb: str) -> None:
         check_identity(routine, verb)
         task = self.tasks.get(routine) or self._called.get(routine)
-        problem = used_up(routine) if task is None else f"is run by {task} already"
-        if problem is not None:
-            raise RuntimeError(f"cannot {verb} {routine!r}: it {problem}") from None
+        why = used_up(routine) if task is None else f"is run by {task} already"
+        if why is not None:
+            raise RuntimeError(f"cannot {verb} {routine!r}: it {why}{self.hint(routine)}") from None
 
     # 5. Poll: I/O and timers
 
@@ -414,9 +415,9 @@ class Core:
             or len(get_referents(routine)) <= FINISHED
             or (self._called and routine in self._called)
         ):
-            self._check_usable(routine, "spawn")
+            self._check_usable(routine, "start")
         if self.tasks.setdefault(routine, task) is not task:
-            self._check_usable(routine, "spawn")
+            self._check_usable(routine, "start")
         if not daemon:
             self.live += 1
         self.ready.append(task)

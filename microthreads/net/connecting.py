@@ -59,6 +59,8 @@ def open_connection(
         TimeoutError: The time is over.
         ValueError: `port` is not from 1 to 65535, or `host` has a zero byte.
     """
+    if not isinstance(port, int):
+        raise TypeError(f"open_connection() needs a port that is an integer, got {port!r}")
     if not 1 <= port <= 65535:
         raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
     return _open_connection(host, port, ssl, server_hostname, local_address, seconds)

@@ -46,6 +46,8 @@ def open_udp(
     if (host is None) != (port is None):
         raise ValueError("open_udp() needs both a host and a port to connect to, or neither")
     for number in (port, local_address and local_address[1]):
+        if number is not None and not isinstance(number, int):
+            raise TypeError(f"open_udp() needs ports that are integers, got {number!r}")
         if number is not None and not 0 <= number <= 65535:
             raise ValueError(f"open_udp() needs ports from 0 to 65535, got {number}")
     return _open_udp(host, port or 0, local_address, reuse_port, broadcast)

@@ -100,8 +100,11 @@ def check_port(port: int, verb: str) -> None:
     """Refuse what is no port to listen on.
 
     Raises:
+        TypeError: It is not an integer.
         ValueError: It is not from 0 to 65535.
     """
+    if not isinstance(port, int):
+        raise TypeError(f"{verb}() needs a port that is an integer, got {port!r}")
     if not 0 <= port <= 65535:
         raise ValueError(f"{verb}() needs a port from 0 to 65535, got {port}")
 

@@ -20,7 +20,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from errno import ETIMEDOUT
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from microthreads.errors import ClosedError
 from microthreads.kernel import SystemCall
@@ -339,6 +339,14 @@ class Stream:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Lines(self)
+
+    if not TYPE_CHECKING:  # which refuses it by itself
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
+                "`while line := (yield stream.readline()):`"
+            )
 
     def __str__(self) -> str:
         return f"stream over {self.sock}"

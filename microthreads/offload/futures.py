@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
+from microthreads.kernel.routines import is_suspended, name_of
 
 __all__ = ["wait_future"]
 
@@ -33,10 +34,12 @@ def wait_future(future: Future[T]) -> SystemCall[T]:
     Raises:
         BaseException: At the yield: the future failed; its own error.
         concurrent.futures.CancelledError: At the yield: the future was cancelled.
-        TypeError: It is not such a future.
+        TypeError: It is not such a future; or, at the yield, its result is a routine
+            that has not run: executors run functions.
     """
     if not isinstance(future, Future):
-        raise TypeError(f"wait_future() needs a concurrent.futures.Future, got {future!r}")
+        hint = f": give it executor.submit({name_of(future)}, ...)" * callable(future)
+        raise TypeError(f"wait_future() needs a concurrent.futures.Future, got {future!r}{hint}")
     return WaitFuture(future)
 
 
@@ -51,7 +54,7 @@ class WaitFuture(SystemCall[T]):
         self.armed = False  # whether it counts as work outside
 
     def attempt(self, task: Task[Any]) -> T | Literal[Pending.PENDING]:
-        return self.future.result() if self.future.done() else PENDING
+        return checked(self.future.result()) if self.future.done() else PENDING
 
     def arm(self, waiter: Waiter) -> None:
         with lock:
@@ -75,6 +78,19 @@ class WaitFuture(SystemCall[T]):
 
     def describe(self) -> Wait:
         return Wait("wait for", self.future)
+
+
+def checked(result: T) -> T:
+    """`result`, unless it shows that a routine was taken for a function: it never ran.
+
+    A generator expression is no routine, and may well be a result.
+    """
+    if is_suspended(result) is False and name_of(result) != "<genexpr>":
+        raise TypeError(
+            f"the future's result is {result!r}, which has not run: an executor calls functions, "
+            f"and runs no routines; `yield {name_of(result)}()` in a task, or give it a plain def"
+        )
+    return result
 
 
 lock = threading.Lock()  # futures are done in other threads, and several kernels may wait

@@ -78,7 +78,8 @@ class QueueJoin(SystemCall[None]):
             self.retry()  # a finalizer came in between
 
     def describe(self) -> Wait:
-        return Wait(f"wait for {self.target.unfinished_tasks} unfinished of", self.target)
+        count = self.target.unfinished_tasks
+        return Wait(f"wait for task_done() of {count} unfinished in", self.target)
 
 
 def limited(

@@ -252,6 +252,14 @@ class Queue(Generic[T]):
     def __aiter__(self) -> AsyncIterator[T]:
         return _Items(self)
 
+    if not TYPE_CHECKING:  # which refuses it by itself
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(
+                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
+                "`while True: item = yield queue.get()`, which ShutDown ends"
+            )
+
     def __str__(self) -> str:
         name = "" if self.name is None else f" {self.name!r}"
         size = f"{self._qsize()}/{self.maxsize}" if self.maxsize > 0 else f"{self._qsize()}"

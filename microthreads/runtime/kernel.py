@@ -281,7 +281,12 @@ class Kernel(Reachable):
             raise interrupts.forked_error()
         self._stuck = True
         if not self._draining:
-            self._end_with(DeadlockError(self.snapshot()))
+            self._end_with(DeadlockError(self.snapshot(), reports.advice_on(self.tasks.values())))
+
+    def hint(self, thing: Any) -> str:
+        from microthreads.hints import about_refused  # noqa: PLC0415  (only where it is needed)
+
+        return about_refused(thing)
 
     def _left_open(self, task: Task[Any], outcome: Any) -> Any:
         """The routine of `task` has ended inside blocks of it: end these, and say so.
@@ -308,6 +313,7 @@ class Kernel(Reachable):
 
     def _failed(self, task: Task[Any], error: BaseException, *, joined: bool) -> None:
         """`task` ended with `error`: somebody must hear of it, and only once."""
+        reports.note_hint(error)
         if issubclass(type(error), KeyboardInterrupt):
             self._exit_asked(error)
         elif task is self.main:

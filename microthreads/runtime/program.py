@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+OPTIONS = tuple(Kernel.__init__.__kwdefaults__ or ())  # a kernel's
+
 
 def run(main: Routine[T], **options: Unpack[KernelOptions]) -> T:
     """Run a program: `main` and every task it starts; return what `main` returns.
@@ -33,5 +35,9 @@ def run(main: Routine[T], **options: Unpack[KernelOptions]) -> T:
     check_routine(main, "run")
     if this_thread.kernel is not None:
         refuse_nested(this_thread.kernel)
+    if not options.keys() <= set(OPTIONS):
+        wrong = ", ".join(sorted(options.keys() - OPTIONS))
+        hint = "; a time limit is a block in main, `with timeout(seconds):`" * ("time" in wrong)
+        raise TypeError(f"run() has no option {wrong}: it has {', '.join(OPTIONS)}{hint}")
     with Kernel(**options) as kernel:
         return kernel.run(main, place=place_of_caller())

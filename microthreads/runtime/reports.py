@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from microthreads.kernel import Task
@@ -70,6 +70,45 @@ def note_origin(task: Task[Any], error: BaseException) -> None:
 def _note_origin(task: Task[Any], error: BaseException) -> None:
     if len(getattr(error, "__notes__", ())) < MANY_NOTES:
         add_note(error, f"in {task}, spawned at {task.spawned_at}")
+
+
+def note_hint(error: BaseException) -> None:
+    """Add to `error` what to do about it, if its text does not say so, and hints.py does."""
+    if issubclass(type(error), KINDS_WITH_HINTS):
+        told(_note_hint, error)
+
+
+KINDS_WITH_HINTS = (
+    AttributeError,
+    BaseExceptionGroup,
+    ImportError,
+    NameError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+)
+
+
+def _note_hint(error: BaseException) -> None:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions[:MANY_NOTES]:
+            note_hint(each)
+        return
+    from microthreads.hints import hint_for  # noqa: PLC0415  (only where it is needed)
+
+    hint = hint_for(error)
+    if hint is not None and f"hint: {hint}" not in getattr(error, "__notes__", ()):
+        add_note(error, f"hint: {hint}")
+
+
+def advice_on(tasks: Iterable[Task[Any]]) -> str:
+    """What may be the matter with `tasks`, none of which can go on."""
+    from microthreads.runtime import advice  # noqa: PLC0415  (only where it is needed)
+
+    try:
+        return advice.advice_on(tasks)
+    except Exception:  # what is told must not fail in the telling
+        return ""
 
 
 def close_for(task: Task[Any], closing: Any) -> None:

@@ -7,12 +7,19 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import Cancelled, DeadlockError
 from microthreads.kernel import Place, Routine, Task
 from microthreads.kernel.current import this_thread
 from microthreads.kernel.routines import without_our_frames
+from microthreads.kernel.syscalls import add_note
 
 if TYPE_CHECKING:
     from microthreads.runtime.outside import Reachable
+
+
+ENDED_BY_DEADLOCK = """\
+the kernel that this was submitted to has ended, since none of its tasks could go on; a
+task in `sleep(math.inf)` keeps one waiting for what other threads submit. It had said:"""
 
 
 class Submitted(Future[Any]):
@@ -86,9 +93,16 @@ class Submission:
         try:
             result = yield self._routine
         except BaseException as error:
+            self._note_deadlock(error)
             self._outcome = None, without_our_frames(error)
         else:
             self._outcome = result, None
+
+    def _note_deadlock(self, error: BaseException) -> None:
+        """The thread that submitted it may be the one that could have gone on."""
+        ending = getattr(self._kernel, "ending", None)
+        if isinstance(error, Cancelled) and isinstance(ending, DeadlockError):
+            add_note(error, f"{ENDED_BY_DEADLOCK}\n{ending}")
 
     def close(self) -> None:
         """The task has ended, and so has all that it left behind."""

@@ -119,7 +119,9 @@ class Lock(Acquirable):
             raise self.broken()
         kernel = running_kernel()
         who = "what is no task" if kernel is None else str(kernel.current or "what is no task")
-        whose = "nobody does" if self.owner is None else f"{self.owner} does"
+        whose = f"{self.owner} does"
+        if self.owner is None:
+            whose = "nobody does: it is taken by `yield`, or `await`, of its acquire()"
         raise RuntimeError(f"cannot {deed}: {who} does not own it, {whose}")
 
     def take(self, task: Task[Any], depth: int = 1) -> None:

@@ -25,7 +25,11 @@ import contextlib
 import socket
 import sys
 from collections.abc import Generator, Sequence
+from pathlib import Path
 from typing import Any
+
+if not __package__:  # run as a folder, not by -m: the checkout is three folders up
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from examples.servers.cache import containers as cache_collections
 from examples.servers.cache import session as cache_session

@@ -19,3 +19,8 @@ Read it from the inside out:
 The heart is `Member` in rooms.py: whatever a room tells its members is put into their
 outboxes by plain calls, and a task for each member carries it away.
 """
+
+try:
+    import wsproto  # noqa: F401
+except ModuleNotFoundError:
+    raise SystemExit("the chat needs wsproto: python3 -m pip install h11 wsproto") from None

@@ -9,6 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+
+if not __package__:  # run as a folder, not by -m: the checkout is three folders up
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from examples.servers.chat.polling import Polling
 from examples.servers.chat.rooms import Hub

@@ -23,6 +23,10 @@ import sys
 import time
 from collections.abc import Awaitable, Iterator, Sequence
 from io import FileIO
+from pathlib import Path
+
+if not __package__:  # run as a folder, not by -m: the checkout is three folders up
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from examples.servers.common import make_parser, run_server, serving
 from examples.servers.conversation import converse

@@ -24,8 +24,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper
+
+if not __package__:  # run as a folder, not by -m: the checkout is three folders up
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from examples.servers.common import make_parser, positive, run_server, serving
 from examples.servers.conversation import converse

@@ -1,0 +1,14 @@
+"""67: `stream.write("text")`.
+
+    TypeError: memoryview: a bytes-like object is required, not 'str'
+    hint: connections carry bytes, not text: encode it, as in `write(text.encode())`
+"""
+import socket
+
+from microthreads import Socket, Stream
+
+
+def main():
+    near, far = socket.socketpair()
+    with far, Stream(Socket(near)) as stream:
+        yield stream.write("hello")

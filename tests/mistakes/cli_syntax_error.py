@@ -1,0 +1,8 @@
+"""CLI: A syntax error in the script.
+
+    SyntaxError: expected ':'
+"""
+
+
+def main()
+    yield

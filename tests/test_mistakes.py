@@ -1,0 +1,569 @@
+"""What is said of a wrong program: what happened, to which object, and what to do.
+
+The programs are in tests/mistakes/, each with what is said of it in its docstring;
+`python -m tests.mistakes --write` writes that anew, there and into docs/mistakes.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import ROOT, program, python
+from mistakes import __main__ as mistakes
+
+import microthreads
+import microthreads.net
+import microthreads.queues
+from microthreads import (
+    Channel,
+    DeadlockError,
+    Event,
+    Kernel,
+    TaskGroup,
+    current_task,
+    listen,
+    now,
+    open_connection,
+    open_udp,
+    run,
+    serve,
+    sleep,
+    spawn,
+    wait_future,
+)
+from microthreads.hints import hint_for
+from microthreads.names import HERE, IN_OTHER_WORDS
+
+Gen = Generator[Any, Any, Any]
+
+# The rows of the list that this answers. Forgotten yields that no kernel can see are the debug
+# mode's, and calls that block the thread a watchdog's.
+ROWS = (
+    "ctx D5 57 58 A6 emb 16 17 19 20 A4 94 D4 06 E2 12 14 15 39 40 48 24 27 28 29 30 46 54 84 85 "
+    "89 62 63 25 65 76 77 D9 66 67 73 75 95 97 A9 CLI D7"
+).split()
+
+
+@pytest.fixture(scope="module")
+def said() -> Any:
+    """What is said of each program: all are run in one process."""
+    done = python("-m", "tests.mistakes", "--json", warnings="default")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", mistakes.names())
+def test_a_wrong_program_is_told_what_happened_and_what_to_do(said: Any, name: str) -> None:
+    expected = mistakes.textwrap.dedent(mistakes.docstring(name)["said"])
+    assert said[name] == expected
+
+
+def test_every_row_of_the_list_has_its_program() -> None:
+    assert set(ROWS) == {mistakes.docstring(name)["row"] for name in mistakes.names()} - {"also"}
+
+
+def test_the_page_quotes_what_the_programs_are_told() -> None:
+    page = mistakes.PAGE.read_text(encoding="utf-8")
+    quoted = [(match["name"], match[0]) for match in mistakes.ON_PAGE.finditer(page)]
+    assert len(quoted) == page.count("<!-- mistake:") > 35
+    assert quoted == [(name, mistakes.entry(name)) for name, _ in quoted]
+
+
+# ---- names of other libraries
+
+
+def raised_by(main: Any, **options: Any) -> Any:
+    with pytest.raises(Exception) as caught:
+        run(main, **options)
+    return caught.value
+
+
+def hints_on(error: BaseException) -> list[str]:
+    return [note for note in getattr(error, "__notes__", []) if note.startswith("hint: ")]
+
+
+PUBLIC = [getattr(microthreads, name) for name in microthreads.__all__]
+ATTRIBUTES = {name for each in PUBLIC if isinstance(each, type) for name in dir(each)}
+
+
+@pytest.mark.parametrize("ours", HERE)
+def test_what_a_name_is_called_here_is_there(ours: str) -> None:
+    assert ours in microthreads.__all__ or ours in ATTRIBUTES
+
+
+def test_no_name_that_is_there_is_said_to_be_called_otherwise() -> None:
+    assert set(IN_OTHER_WORDS).isdisjoint(microthreads.__all__)
+
+
+@pytest.mark.parametrize("name", ["wait_for", "create_task", "to_thread", "start_soon", "Nursery"])
+def test_an_import_of_another_librarys_name_says_what_it_is_called_here(name: str) -> None:
+    with pytest.raises(ImportError, match=f"cannot import name '{name}' from 'microthreads': ."):
+        exec(f"from microthreads import {name}")
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}': ."):
+        getattr(microthreads, name)
+    assert not hasattr(microthreads, name)
+
+
+def test_a_name_that_nobody_knows_is_pythons_to_tell() -> None:
+    with pytest.raises(
+        AttributeError, match=r"^module 'microthreads' has no attribute 'nonsense'$"
+    ):
+        microthreads.nonsense  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'nonsense' from 'microthreads'"):
+        exec("from microthreads import nonsense")
+
+
+def attempt(function: Any) -> Gen:
+    yield
+    function()
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "ours"),
+    [
+        (lambda: Channel(), "put", "send"),
+        (lambda: Channel(), "get_nowait", "try_recv"),
+        (lambda: microthreads.Queue(), "send", "put"),
+        (lambda: TaskGroup(), "start_soon", "spawn"),
+        (lambda: microthreads.Lock(), "unlock", "release"),
+        (lambda: Channel, "receive", "recv"),
+        (lambda: Event(), "terminate", None),
+    ],
+)
+def test_a_method_of_another_librarys_is_told_its_name_here(
+    make: Any, name: str, ours: str | None
+) -> None:
+    error = raised_by(attempt(lambda: getattr(make(), name)))
+    expected = [] if ours is None else [f"hint: it is called {ours} here"]
+    assert [hint.split(",")[0] for hint in hints_on(error)] == expected
+
+
+class Channel2:
+    """A class of the program's own."""
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda: Channel2().put,
+        lambda: spawn2(1, 2),
+        lambda: 1 + "1",
+        lambda: None.create_future,
+        lambda: {}["put"],
+    ],
+)
+def test_what_has_nothing_to_do_with_us_gets_no_hint(mistake: Any) -> None:
+    assert hints_on(raised_by(attempt(mistake))) == []
+
+
+def spawn2() -> None:
+    pass
+
+
+def test_a_function_of_the_programs_own_with_our_name_gets_no_hint() -> None:
+    done = program(
+        """
+        from microthreads import run
+        def spawn(): pass
+        def main():
+            yield
+            spawn(1)
+        run(main())
+        """
+    )
+    assert "spawn() takes 0 positional arguments but 1 was given" in done.stderr
+    assert "hint" not in done.stderr
+
+
+def test_a_hint_is_given_once_however_many_tasks_the_error_ends() -> None:
+    def fail() -> Gen:
+        yield
+        Channel().put(1)  # type: ignore[attr-defined]
+
+    def joining(task: Any) -> Gen:
+        yield task
+
+    def main() -> Gen:
+        first = yield spawn(fail())
+        yield (yield spawn(joining(first)))
+
+    assert len(hints_on(raised_by(main()))) == 1
+
+
+def test_an_error_that_comes_from_a_loop_of_asyncio_in_a_thread_gets_no_hint() -> None:
+    def in_thread() -> None:
+        async def main() -> None:
+            raise RuntimeError("Event loop is closed")
+
+        asyncio.run(main())
+
+    def main() -> Gen:
+        with ThreadPoolExecutor(1) as pool:
+            yield wait_future(pool.submit(in_thread))
+
+    assert hints_on(raised_by(main())) == []
+
+
+def test_a_hint_that_cannot_be_found_stops_nothing() -> None:
+    class Hostile(TypeError):
+        def __str__(self) -> str:
+            raise KeyError
+
+    def main() -> Gen:
+        yield
+        raise Hostile
+
+    assert type(raised_by(main())) is Hostile
+
+
+def test_a_syntax_error_in_an_async_generator_has_its_hint() -> None:
+    with pytest.raises(SyntaxError) as caught:
+        compile("async def f():\n    yield\n    return 1\n", "f.py", "exec")
+    assert "async generator" in str(hint_for(caught.value))
+
+
+# ---- yielded by mistake
+
+
+@pytest.mark.parametrize(
+    ("thing", "hint"),
+    [
+        ((1, 2), "gather"),
+        (Future[None](), "wait_future"),
+        (Event(), "its wait()"),
+        (TaskGroup(), "it is a block, `with TaskGroup"),
+    ],
+)
+def test_what_was_meant_by_yielding_it_is_said(thing: Any, hint: str) -> None:
+    def main() -> Gen:
+        yield thing
+
+    assert hint in str(raised_by(main()))
+
+
+def test_a_future_of_asyncio_that_is_awaited_is_told_apart() -> None:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+
+    async def main() -> None:
+        await future
+
+    try:
+        assert "asyncio's, whose loop does not run" in str(raised_by(main()))
+    finally:
+        future.cancel()
+        loop.close()
+
+
+def done_with(result: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_result(result)
+    return future
+
+
+def waiting_for(future: Future[Any]) -> Gen:
+    return (yield wait_future(future))
+
+
+def test_a_routine_as_a_futures_result_is_refused_and_a_generator_expression_is_not() -> None:
+    async def work() -> None: ...
+
+    routine = work()
+    assert "which has not run" in str(raised_by(waiting_for(done_with(routine))))
+    routine.close()
+    numbers = (number for number in [1])
+    assert run(waiting_for(done_with(numbers))) is numbers
+    begun = sleeping()
+    begun.send(None)
+    assert run(waiting_for(done_with(begun))) is begun
+
+
+def sleeping() -> Gen:
+    yield sleep(1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: open_connection("127.0.0.1", "80"),  # type: ignore[arg-type]
+        lambda: listen("127.0.0.1", "80"),  # type: ignore[arg-type]
+        lambda: listen("127.0.0.1", None),  # type: ignore[arg-type]
+        lambda: run(serve(print, "127.0.0.1", "80")),  # type: ignore[arg-type]
+        lambda: open_udp("127.0.0.1", "80"),  # type: ignore[arg-type]
+        lambda: open_udp(local_address=("127.0.0.1", "80")),  # type: ignore[arg-type]
+    ],
+)
+def test_a_port_that_is_no_integer_is_named_as_such(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"port.* integer.*, got ('80'|None)"):
+        make()
+
+
+# ---- calls outside tasks
+
+
+def test_a_plain_function_that_needs_a_task_is_named() -> None:
+    for call, what in ((current_task, "task"), (now, "kernel")):
+
+        def main(call: Any = call) -> None:
+            call()
+
+        text = rf"^no {what} is running in this thread.*main has no yield, so main\(\) runs at once"
+        with pytest.raises(RuntimeError, match=text):
+            main()
+
+
+def test_a_generator_that_no_kernel_runs_is_not_said_to_have_no_yield() -> None:
+    def routine() -> Gen:
+        yield current_task()
+
+    with pytest.raises(RuntimeError, match=r"use microthreads\.run\(main\(\)\)$"):
+        next(routine())
+
+
+# ---- deadlocks
+
+
+def report(main: Any) -> DeadlockError:
+    with pytest.raises(DeadlockError) as caught:
+        run(main)
+    return caught.value
+
+
+def test_a_deadlock_says_nothing_of_threads_where_there_are_none() -> None:
+    done = program(
+        """
+        import threading
+        from microthreads import Channel, run
+        thread = threading.Thread(target=print)
+        thread.start()
+        thread.join()
+        def main():
+            yield Channel().recv()
+        run(main())
+        """
+    )
+    assert "DeadlockError" in done.stderr
+    assert "other threads" not in done.stderr
+
+
+def test_a_deadlock_counts_the_threads_when_they_are_many() -> None:
+    go = threading.Event()
+    threads = [threading.Thread(target=go.wait, name=f"one{number}") for number in range(30)]
+    for thread in threads:
+        thread.start()
+    try:
+        text = report(sleepless()).advice.replace("\n", " ")
+    finally:
+        go.set()
+        for thread in threads:
+            thread.join()
+    assert "more): from there, `kernel.post(event.set)` wakes a task" in text
+    assert "`sleep(math.inf)`" in text
+
+
+def sleepless() -> Gen:
+    yield Channel().recv()
+
+
+def test_what_a_deadlock_advises_is_true() -> None:
+    """A task in `sleep(math.inf)` keeps the kernel waiting, and `kernel.post` wakes the other."""
+    done = program(
+        """
+        import math, threading
+        from microthreads import Event, current_task, run, sleep, spawn
+
+        def main():
+            kernel, event = current_task().kernel, Event()
+            yield spawn(sleep_for_ever(), daemon=True)
+            threading.Timer(0.01, kernel.post, (event.set,)).start()
+            yield event.wait()
+            print("woken")
+
+        def sleep_for_ever():
+            yield sleep(math.inf)
+
+        run(main())
+        """
+    )
+    assert (done.stdout, done.stderr) == ("woken\n", "")
+
+
+def test_a_deadlock_error_keeps_its_advice_on_the_way_to_another_process() -> None:
+    error = DeadlockError("the table", "the advice")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "nothing can wake the tasks that wait\nthe table\nthe advice"
+    assert str(DeadlockError("the table")) == "nothing can wake the tasks that wait\nthe table"
+
+
+def lost_in(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "program.py"
+    path.write_text("from microthreads import *\nimport microthreads\n" + text)
+    done = python("-m", "microthreads", "run", str(path), cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    return [line.split(" without")[0] for line in done.stderr.splitlines() if " calls " in line]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("helper()", "program.py:5 calls helper()"),
+        ("coroutine()", "program.py:5 calls coroutine()"),
+        ("spawn(helper())", "program.py:5 calls spawn()"),
+        ("microthreads.sleep(1)", "program.py:5 calls microthreads.sleep()"),
+        ("gather(helper(), helper())", "program.py:5 calls gather()"),
+        ("channel.send(1)", "program.py:5 calls channel.send()"),
+        ("parallel_map(print, [], limit=1)", "program.py:5 calls parallel_map()"),
+        ("channel.try_recv()", None),
+        ("channel.close", None),
+        ("print()", None),
+        ("yield sleep(0)", None),
+        ("yield from helper()", None),
+        ("task = helper()", None),
+        ("[helper() for _ in range(1)]", None),
+        ("plain()", None),
+        ("channel.nothing if False else None", None),
+    ],
+)
+def test_a_deadlock_names_the_lines_that_throw_a_call_away(
+    tmp_path: Path, line: str, expected: str | None
+) -> None:
+    text = (
+        f"def main():\n    channel = Channel()\n    {line}\n    yield channel.recv()\n"
+        "def helper():\n    yield\n"
+        "async def coroutine():\n    pass\n"
+        "def plain():\n    return helper()\n"
+    )
+    assert lost_in(tmp_path, text) == ([] if expected is None else [expected])
+
+
+def test_a_local_name_of_one_function_says_nothing_of_another_function(tmp_path: Path) -> None:
+    text = (
+        "def main():\n    queue = Queue()\n    yield queue.get()\n"
+        "def other():\n    import queue\n    queue = queue.Queue()\n    queue.put(1)\n"
+    )
+    assert lost_in(tmp_path, text) == []
+
+
+def test_a_deadlock_in_a_program_without_a_source_is_reported_all_the_same() -> None:
+    names: dict[str, Any] = {"Channel": Channel}
+    exec("def main():\n    yield Channel().recv()\n", names)
+    assert "recv on Channel" in str(report(names["main"]()))
+
+
+def test_a_submission_that_a_deadlock_has_ended_says_so() -> None:
+    with Kernel() as kernel:
+        future = kernel.submit(sleepless())
+        with pytest.raises(DeadlockError):
+            kernel.run(sleepless())
+        notes = " ".join(future.exception().__notes__)  # type: ignore[union-attr]
+    assert "`sleep(math.inf)` keeps one waiting" in notes
+    assert "nothing can wake the tasks that wait\n  TASK" in notes
+
+
+# ---- old Pythons
+
+OLD = """
+import runpy, sys
+sys.version_info = (3, 10, 13, "final", 0)
+"""
+
+
+def test_an_older_python_is_told_what_is_needed() -> None:
+    done = program(OLD + "import microthreads")
+    last = done.stderr.splitlines()[-1]
+    assert last == "ImportError: microthreads needs Python 3.11 or newer; this is 3.10"
+
+
+@pytest.mark.parametrize("arguments", [["demo"], ["run", "program.py"], []])
+def test_the_command_tells_an_older_python_in_one_line(arguments: list[str]) -> None:
+    text = f"{OLD}\nsys.argv = ['-m', *{arguments}]\nrunpy.run_module('microthreads')"
+    done = program(text)
+    assert done.returncode == 1
+    assert done.stderr == "microthreads needs Python 3.11 or newer; this is 3.10\n"
+
+
+@pytest.mark.parametrize("name", ["__init__.py", "oldest.py"])
+def test_what_an_older_python_reads_first_it_can_read(name: str) -> None:
+    source = (ROOT / "microthreads" / name).read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 7))
+
+
+def test_the_check_of_the_python_comes_before_every_other_import_of_ours() -> None:
+    tree = ast.parse((ROOT / "microthreads" / "__init__.py").read_text(encoding="utf-8"))
+    ours = [
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("microthreads")
+        for alias in node.names
+    ]
+    assert ours[0] == "oldest"
+
+
+# ---- programs that are started where they cannot run
+
+
+def bare_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Python with nothing installed, and nothing found by an environment variable."""
+    command = [sys.executable, "-S", "-E", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["e02_countdown.py", "e07_monitor.py", "e17_pipeline.py", "threads/e08_downloads.py"]
+)
+def test_an_example_runs_by_its_path_from_anywhere_with_nothing_installed(
+    tmp_path: Path, name: str
+) -> None:
+    done = bare_python(str(ROOT / "examples" / name), cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["echo.py", "cache"])
+def test_a_server_runs_by_its_path_from_anywhere_with_nothing_installed(
+    tmp_path: Path, name: str
+) -> None:
+    done = bare_python(str(ROOT / "examples" / "servers" / name), "--help", cwd=tmp_path)
+    assert done.stdout.startswith(f"usage: python3 -m examples.servers.{name.removesuffix('.py')}")
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("chat", "the chat needs wsproto"),
+        ("chat.client", "the chat needs wsproto"),
+        ("chat.load", "the chat needs wsproto"),
+        ("files", "this server needs h11"),
+        ("wsgi", "this server needs h11"),
+    ],
+)
+def test_a_server_without_its_libraries_says_what_to_install(name: str, needs: str) -> None:
+    done = bare_python("-m", f"examples.servers.{name}", cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr == f"{needs}: python3 -m pip install h11 wsproto\n"
+
+
+def test_an_older_python_is_told_by_the_examples_as_well() -> None:
+    done = program(f"{OLD}\nsys.argv = ['-m']\nrunpy.run_module('examples.servers.chat')")
+    assert done.stderr == "microthreads needs Python 3.11 or newer; this is 3.10\n"
+
+
+def test_a_program_that_needs_the_examples_is_told_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text("import examples\ndef main():\n    yield\n")
+    (tmp_path / "microthreads").symlink_to(ROOT / "microthreads")
+    done = bare_python("-m", "microthreads", "run", "program.py", cwd=tmp_path)
+    assert done.stderr.splitlines()[-2:] == [
+        "ModuleNotFoundError: No module named 'examples'",
+        "hint: the examples start from the root of the repository: `python3 -m examples.NAME`",
+    ]
