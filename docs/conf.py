@@ -90,7 +90,7 @@ nitpick_ignore_regex = [
     # The standard library: linking to it would need a network.
     (
         r"py:(class|exc)",
-        r"(collections\.abc|concurrent\.futures|socket|ssl|tls|traceback|types)\..*",
+        r"(collections\.abc|concurrent\.futures|os|socket|ssl|tls|traceback|types)\..*",
     ),
 ]
 

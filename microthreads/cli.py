@@ -21,7 +21,8 @@ from typing import Any
 import microthreads
 from microthreads.demo import Demo
 from microthreads.errors import Cancelled, DeadlockError
-from microthreads.kernel.routines import is_routine, without_our_frames
+from microthreads.kernel.routines import is_routine
+from microthreads.places import without_our_frames
 from microthreads.runtime.reports import note_hint
 
 FAILED, USAGE, DEADLOCK, CTRL_C = 1, 2, 3, 130

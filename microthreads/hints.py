@@ -23,8 +23,9 @@ from types import CoroutineType, FrameType, FunctionType, GeneratorType
 from typing import Any
 
 from microthreads.errors import text_of
-from microthreads.kernel.routines import get_traceback, is_routine, name_of
+from microthreads.kernel.routines import is_routine, name_of
 from microthreads.names import IN_OTHER_WORDS, called_here
+from microthreads.places import get_traceback
 
 A_ROUTINE = (
     "if that is a routine, it has not run, and is no result yet: `yield` it in a generator, "

@@ -14,7 +14,7 @@ import microthreads
 PACKAGE = Path(microthreads.__file__).parent
 
 LAYERS = [
-    ["errors", "names", "oldest", "spelling"],
+    ["errors", "names", "oldest", "places", "spelling"],
     ["kernel"],
     ["calls", "hints", "whose"],
     ["timeouts"],
@@ -115,10 +115,11 @@ def test_no_import_closes_a_circle() -> None:
         visit(module, ())
 
 
-def test_the_core_imports_errors_only() -> None:
+def test_the_core_imports_errors_and_places_only() -> None:
     for module, path in modules().items():
         if layer(module) == "kernel":
-            assert {layer(other) for other in imports(path.read_text())} <= {"kernel", "errors"}
+            imported = {layer(other) for other in imports(path.read_text())}
+            assert imported <= {"kernel", "errors", "places"}
 
 
 def code_and_comment(source: str) -> int:
@@ -148,9 +149,9 @@ def code_and_comment(source: str) -> int:
     return len(lines)
 
 
-def test_the_core_is_under_1490_lines_of_code_and_comment() -> None:
+def test_the_core_is_under_1455_lines_of_code_and_comment() -> None:
     assert (
-        sum(code_and_comment(path.read_text()) for path in (PACKAGE / "kernel").glob("*.py")) < 1490
+        sum(code_and_comment(path.read_text()) for path in (PACKAGE / "kernel").glob("*.py")) < 1455
     )
 
 

@@ -10,16 +10,12 @@ from microthreads.kernel.current import current_task, now, running_kernel
 from microthreads.kernel.descriptors import Descriptor, DescriptorCall, Side
 from microthreads.kernel.kernel import Core, Observer, Policy
 from microthreads.kernel.pollers import EpollPoller, Poller
-from microthreads.kernel.routines import (
-    Place,
-    Routine,
-    check_routine,
-    place_of_caller,
-)
+from microthreads.kernel.routines import Routine, check_routine
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
 from microthreads.kernel.task import Join, State, Task
 from microthreads.kernel.waitqueue import WaitQueue
+from microthreads.places import Place, place_of_caller
 
 __all__ = [
     "PENDING",

@@ -48,7 +48,6 @@ from microthreads.kernel.clock import Clock, MonotonicClock
 from microthreads.kernel.pollers import Poller
 from microthreads.kernel.routines import (
     FINISHED,
-    Place,
     Routine,
     awaits,
     check_identity,
@@ -58,12 +57,12 @@ from microthreads.kernel.routines import (
     is_routine,
     is_suspended,
     used_up,
-    without_await,
 )
 from microthreads.kernel.scopes import reaching
 from microthreads.kernel.syscalls import PENDING, Failure, SystemCall
 from microthreads.kernel.task import Join, Task
 from microthreads.kernel.timers import Timers
+from microthreads.places import Place, without_await
 
 T = TypeVar("T")
 

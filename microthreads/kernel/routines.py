@@ -8,49 +8,16 @@ put here, in one place, in order of cost.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterator
 from gc import get_referents
-from types import CodeType, CoroutineType, FrameType, GeneratorType, TracebackType
+from types import CoroutineType, FrameType, GeneratorType
 from typing import Any, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from microthreads.places import is_ours
 
 T = TypeVar("T")
 Routine: TypeAlias = Generator[Any, Any, T] | Coroutine[Any, Any, T]
-
-
-Place: TypeAlias = tuple[CodeType, int]
-"""A line of code, as cheaply as can be: the code, and how far in it, in bytes."""
-
-
-latest: Any = (None, 0)  # the place that was asked for last
-
-
-def place_of_caller() -> Place:
-    """The line that called the caller of this function.
-
-    One object for all that ask from one line, one after the other: a program mostly
-    starts its tasks in a loop, and 100,000 of them take 10 MB less.
-    """
-    global latest  # noqa: PLW0603
-    frame = sys._getframe(2)
-    code, reached = frame.f_code, frame.f_lasti
-    place: Place = latest
-    if place[0] is not code or place[1] != reached:
-        latest = place = (code, reached)
-    return place
-
-
-def shown(place: Place | None) -> str:
-    """A place as "file:line in function"."""
-    if place is None:
-        return "an unknown place"
-    code, reached = place
-    lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
-    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_name}"
 
 
 def is_routine(thing: Any) -> bool:
@@ -93,9 +60,7 @@ def _hint(thing: Any) -> str:
 
 
 ASYNC_GENERATOR = 0x200  # inspect.CO_ASYNC_GENERATOR
-MANY_FRAMES = 200
 DEEPEST = 100_000  # of routines that delegate; an object of the program's may say so for ever
-RESUMABLE = 0x20 | 0x80 | 0x100 | ASYNC_GENERATOR  # CO_GENERATOR, CO_COROUTINE and the like
 FINISHED = 3  # how much a finished generator refers to: its code and its two names
 
 
@@ -209,52 +174,3 @@ def _delegate_of(routine: Any) -> Any:
 WRAPPERS = frozenset(
     {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 )
-
-
-def is_ours(code: CodeType) -> bool:
-    """Whether `code` is this package's own."""
-    return code.co_filename.startswith(PACKAGE)
-
-
-get_traceback = vars(BaseException)["__traceback__"].__get__
-"""The traceback of an error, whatever its class makes of the name."""
-
-
-def is_from_us(error: BaseException) -> bool:
-    """Whether `error` was raised by this package's own code."""
-    trace: TracebackType | None = get_traceback(error)
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and is_ours(trace.tb_frame.f_code)
-
-
-def without_our_frames(error: BaseException) -> BaseException:
-    """`error` without the frames of this package at the top of its traceback.
-
-    There stand the run loop and the call's attempt. The frames below still lead to them
-    (`f_back`), so what they held is let go, where they have ended.
-    """
-    trace: TracebackType | None = get_traceback(error)
-    while trace is not None and is_ours(code := trace.tb_frame.f_code):
-        if not code.co_flags & RESUMABLE:
-            try:
-                trace.tb_frame.clear()
-            except RuntimeError:
-                pass  # it goes on
-        trace = trace.tb_next
-    return BaseException.with_traceback(error, trace)
-
-
-def without_await(trace: TracebackType | None) -> None:
-    """Take the `__await__` of a system call, if an await ended there, off the bottom.
-
-    Of a traceback that is not very long: an error that goes from task to task gets longer
-    with each, and is looked at in each.
-    """
-    for _ in range(MANY_FRAMES):
-        if trace is None or trace.tb_next is None:
-            return
-        code = trace.tb_next.tb_frame.f_code
-        if trace.tb_next.tb_next is None and code.co_name == "__await__" and is_ours(code):
-            trace.tb_next = None
-        trace = trace.tb_next

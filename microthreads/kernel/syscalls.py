@@ -45,7 +45,7 @@ from typing import (
 
 from microthreads.errors import InvariantError
 from microthreads.kernel.current import running_kernel
-from microthreads.kernel.routines import get_traceback, is_from_us, without_our_frames
+from microthreads.places import get_traceback, is_from_us, without_our_frames
 
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from microthreads.errors import Cancelled, InvariantError
 from microthreads.kernel.contexts import InContext, context_for
 from microthreads.kernel.current import headroom
-from microthreads.kernel.routines import Place, Routine, frames_of, name_of, shown
+from microthreads.kernel.routines import Routine, frames_of, name_of
 from microthreads.kernel.scopes import Scope
 from microthreads.kernel.syscalls import PENDING, Failure, Pending, SystemCall, Wait, Waiter
 from microthreads.kernel.waitqueue import WaitQueue
+from microthreads.places import Place, shown
 
 if TYPE_CHECKING:
     from traceback import FrameSummary

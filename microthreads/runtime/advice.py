@@ -19,8 +19,9 @@ from types import FrameType, FunctionType, MethodType
 from typing import Any
 
 from microthreads.kernel import Task
-from microthreads.kernel.routines import PACKAGE, frames_of
+from microthreads.kernel.routines import frames_of
 from microthreads.names import TO_BE_YIELDED
+from microthreads.places import PACKAGE
 from microthreads.runtime.snapshots import short_path
 
 MOST_LINES = 5

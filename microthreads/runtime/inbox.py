@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 
 from microthreads.errors import InvariantError
 from microthreads.kernel import PENDING, Descriptor, Pending, Poller, SystemCall, Waiter
-from microthreads.kernel.routines import is_from_us
+from microthreads.places import is_from_us
 from microthreads.runtime.reports import logger, told
 
 

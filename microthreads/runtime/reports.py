@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from microthreads.kernel import Task
-from microthreads.kernel.routines import get_traceback
 from microthreads.kernel.syscalls import add_note
+from microthreads.places import get_traceback
 
 if TYPE_CHECKING:
     from logging import Logger

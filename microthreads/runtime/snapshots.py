@@ -24,7 +24,8 @@ from typing import Any
 
 from microthreads.errors import kind_of, text_of
 from microthreads.kernel import Place, State, SystemCall, Task, Wait
-from microthreads.kernel.routines import frames_of, is_ours, shown
+from microthreads.kernel.routines import frames_of
+from microthreads.places import is_ours, shown
 from microthreads.runtime.tables import columns, shown_of, table
 
 

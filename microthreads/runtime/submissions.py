@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from microthreads.errors import Cancelled, DeadlockError
 from microthreads.kernel import Place, Routine, Task
 from microthreads.kernel.current import this_thread
-from microthreads.kernel.routines import without_our_frames
 from microthreads.kernel.syscalls import add_note
+from microthreads.places import without_our_frames
 
 if TYPE_CHECKING:
     from microthreads.runtime.outside import Reachable

@@ -21,7 +21,8 @@ from itertools import count
 from typing import Any, NoReturn, TypeAlias
 
 from microthreads.kernel import Place, Routine, Task, check_routine
-from microthreads.kernel.routines import is_fresh, used_up, without_our_frames
+from microthreads.kernel.routines import is_fresh, used_up
+from microthreads.places import without_our_frames
 from microthreads.runtime import Kernel
 from microthreads.sim.clock import VirtualClock
 from microthreads.sim.isolation import NoDescriptors, NoNetwork, Stopped

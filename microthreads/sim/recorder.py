@@ -17,8 +17,9 @@ from typing import Any, TypeAlias
 
 from microthreads.errors import Cancelled
 from microthreads.kernel import SystemCall, Task
-from microthreads.kernel.routines import frames_of, is_ours
+from microthreads.kernel.routines import frames_of
 from microthreads.observe import Observer
+from microthreads.places import is_ours
 from microthreads.runtime import Kernel
 
 Line: TypeAlias = tuple[CodeType, int]
