@@ -29,7 +29,7 @@ from microthreads.groups.group import TaskGroup
 from microthreads.kernel import Place, Routine, Task, check_routine, now, place_of_caller
 from microthreads.kernel.current import headroom
 from microthreads.queues import Queue
-from microthreads.runtime.reports import told
+from microthreads.runtime.reports import WARNING, log_failure, told
 from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.timeouts import shield
 
@@ -271,7 +271,7 @@ class Supervisor:
     def child_ended(self, child: Child, task: Task[Any], error: BaseException | None) -> None:
         """The `task` of a child has ended, with `error` if it failed."""
         if error is not None:
-            told(logger.warning, "%s, a child of %s, failed", task, self, exc_info=error)
+            told(log_failure, error, "%s, a child of %s, failed", task, self, level=WARNING)
         self._events.put_nowait((child, task, error))
 
     def __str__(self) -> str:

@@ -44,6 +44,7 @@ from microthreads.kernel import (
 from microthreads.kernel.routines import is_routine
 from microthreads.net.socketcalls import AcceptMany
 from microthreads.net.sockets import Socket
+from microthreads.runtime.reports import log_failure
 from microthreads.select import select
 from microthreads.spelling import awaitable_too
 from microthreads.sync import Semaphore
@@ -159,9 +160,9 @@ def begin(
     """
     try:
         routine = routine_of()
-    except Exception:
+    except Exception as error:
         closing.close()
-        logger.exception("the handler of a connection failed before it began")
+        log_failure(error, "the handler of a connection failed before it began")
         return None
     if not is_routine(routine):
         closing.close()

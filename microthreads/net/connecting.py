@@ -15,7 +15,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from microthreads.groups import TaskGroup
-from microthreads.net.dns import Found, Resolve
+from microthreads.net.dns import Found, Resolve, own_addresses
 from microthreads.net.listeners import check_path
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
@@ -91,7 +91,7 @@ async def _open_connection(
 ) -> Stream:
     with timeout(seconds):
         found = await Resolve(host, port)
-        mine = None if local_address is None else await Resolve(*local_address)
+        mine = None if local_address is None else await own_addresses(local_address)
         stream = Stream(await connect_first(interleaved(found), mine))
         if ssl is None or ssl is False:
             return stream
@@ -205,6 +205,4 @@ class Race:
 
 
 def _socket(family: int) -> Socket:
-    sock = Socket(network().socket(family, socket.SOCK_STREAM))
-    sock.owner = os.getpid()
-    return sock
+    return Socket(network().socket(family, socket.SOCK_STREAM))

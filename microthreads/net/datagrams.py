@@ -7,7 +7,7 @@ from collections.abc import Callable
 from errno import EAFNOSUPPORT
 from typing import Any
 
-from microthreads.net.dns import Found, Resolve
+from microthreads.net.dns import Found, Resolve, own_addresses
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.spelling import AwaitableGenerator, any_spelling
@@ -65,7 +65,7 @@ async def _open_udp(
     family = peers[0][0] if peers else socket.AF_INET
     mine: Found = []
     if local is not None:
-        mine = await Resolve(local[0] or ANY[family], local[1], socket.SOCK_DGRAM)
+        mine = await own_addresses((local[0] or ANY[family], *local[1:]), socket.SOCK_DGRAM)
     peer, own = pair(peers, mine)
     sock = network().socket((own or peer or [family])[0], socket.SOCK_DGRAM)
     try:

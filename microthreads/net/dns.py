@@ -21,7 +21,7 @@ from errno import EAGAIN
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
-from microthreads.net.sockets import network
+from microthreads.net.sockets import Address, network
 
 THREADS = 16  # that are kept
 MOST_THREADS = 128  # that there may be while some of them hang
@@ -105,6 +105,19 @@ class Resolve(SystemCall[Found]):
 
     def describe(self) -> Wait:
         return Wait("look up", self.host)
+
+
+def own_addresses(local: Address, kind: int = socket.SOCK_STREAM) -> Resolve:
+    """A system call that looks a local address up: the addresses to bind.
+
+    Args:
+        local: A name or an address ("" for any) and a port, and for IPv6 maybe what
+            `getsockname` has behind them, of which the scope counts.
+    """
+    host, port, *more = local
+    if more and more[-1] and "%" not in host:
+        host = f"{host}%{more[-1]}"
+    return Resolve(host or None, port, kind, socket.AI_PASSIVE)
 
 
 def is_local(host: str | None) -> bool:

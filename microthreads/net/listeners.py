@@ -177,8 +177,9 @@ def check_path(path: str) -> None:
     is_abstract = name.startswith(b"\0")
     if not name or (b"\0" in name and not is_abstract):
         raise ValueError(f"a Unix socket cannot have the path {path!r}")
-    if len(name) > LONGEST_PATH:
-        text = f"the path of a Unix socket may have {LONGEST_PATH} bytes, too long is {shown(path)}"
+    longest = LONGEST_PATH + is_abstract
+    if len(name) > longest:
+        text = f"the path of a Unix socket may have {longest} bytes, too long is {shown(path)}"
         raise OSError(ENAMETOOLONG, text)
 
 

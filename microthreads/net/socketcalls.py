@@ -286,6 +286,7 @@ class Connect(Patient):
             return PENDING
         if number not in (0, EISCONN):
             raise OSError(number, f"cannot connect to {shown(self.address)}: {os.strerror(number)}")
+        self.socket.owner = self.socket.owner or os.getpid()
         return None
 
     def describe(self) -> Wait:

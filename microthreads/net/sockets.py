@@ -31,6 +31,7 @@ __all__ = ["Socket"]
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
+HOW_IT_ENDS = -1
 ENOUGH = 65536  # as cheap to ask for as 4096, and spares calls on bulk data
 
 
@@ -61,7 +62,7 @@ class Socket:
         self.descriptor.drains = stream and sock.family in INTERNET
         sock.setblocking(False)
         self.sock = sock
-        self.owner = 0  # the process that made the connection; 0: others may use it by right
+        self.owner = 0  # the process that made the connection; else others may use it by right
 
     def recv(self, size: int = ENOUGH, flags: int = 0) -> SystemCall[bytes]:
         """Receive up to `size` bytes (65,536); ``b""`` at the end of a stream.
@@ -137,7 +138,7 @@ class Socket:
         even if a process that was forked meanwhile has a copy. A copy of it can be closed.
         """
         self.descriptor.detach()
-        if self.owner and self.owner == os.getpid():
+        if self.owner > 0 and self.owner == os.getpid():
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -170,7 +171,7 @@ class Socket:
         """Set an option, as the standard library's `setsockopt` does. A plain call."""
         self.sock.setsockopt(*arguments)
         if arguments[:2] == (socket.SOL_SOCKET, socket.SO_LINGER):
-            self.owner = 0  # how it is to end was said: there is no other end before
+            self.owner = HOW_IT_ENDS  # was said: there is to be no other end before
 
     def getsockname(self) -> Address:
         """Its own address."""

@@ -85,7 +85,7 @@ class Read(Reading):
             # Nothing is buffered: what comes is the result, and need not be copied twice.
             data = stream.sock.receive()
             if data and len(data) <= size:
-                return data
+                return data  # None is no data: it was for TLS itself
             stream.keep(data)
             return self.take()
         return super().perform(task)

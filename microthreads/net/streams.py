@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator
 from errno import ETIMEDOUT
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from microthreads.calls import check_seconds
 from microthreads.errors import ClosedError
 from microthreads.kernel import SystemCall
 from microthreads.net import streamcalls as calls
@@ -223,8 +224,7 @@ class Stream:
 
     # Ending
 
-    @any_spelling
-    async def finish(self, seconds: float = 2.0) -> None:
+    def finish(self, seconds: float = 2.0) -> AwaitableGenerator[None]:
         """A routine that ends the conversation so that what was written arrives, and closes.
 
         A connection that is closed while something of the peer's is unread, or on its way,
@@ -240,7 +240,12 @@ class Stream:
 
         Raises:
             BusyError: Another task was still waiting to read or to write; it gets `ClosedError`.
+            ValueError: At the call: `seconds` is no time; nothing has happened.
         """
+        return self._finish(check_seconds(seconds, "finish"))
+
+    @any_spelling
+    async def _finish(self, seconds: float) -> None:
         try:
             if not self.closed:
                 with move_on_after(seconds):
@@ -261,7 +266,10 @@ class Stream:
         self.sock.close()
 
     def abort(self) -> None:
-        """Close it without more ado: the peer sees a reset. A plain call."""
+        """Close it without more ado: the peer sees a reset. A plain call.
+
+        (If a process that was forked meanwhile has a copy, only when that is closed, too.)
+        """
         if not self.closed:
             self.sock.descriptor.failed = True  # or is taken to have: it is given up
             try:
@@ -301,8 +309,10 @@ class Stream:
         """Receive more into the buffer, or raise `BlockingIOError`; for the calls."""
         self.keep(self.sock.receive())
 
-    def keep(self, data: bytes) -> None:
+    def keep(self, data: bytes | None) -> None:
         """Put what was received into the buffer; ``b""`` is the end. For the calls."""
+        if data is None:
+            return  # what came was for TLS itself
         if not data:
             self.ended = True
         elif self.buffer is None:

@@ -17,6 +17,7 @@ raises `ssl.SSLEOFError`.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Generator
 from types import SimpleNamespace, coroutine
@@ -61,7 +62,7 @@ class TlsSocket:
 
     __slots__ = (
         "ahead", "descriptor", "end_of_peer", "incoming", "leftover", "object", "outgoing",
-        "sock", "unsent",
+        "process", "sock", "unsent",
     )  # fmt: skip
 
     def __init__(
@@ -74,6 +75,7 @@ class TlsSocket:
         self.ahead = self.unsent = b""
         self.end_of_peer: ssl.SSLError | None = None
         self.leftover = Leftover(self)
+        self.process = os.getpid()
         self.object = context.wrap_bio(
             self.incoming, self.outgoing, server_side=server_side, server_hostname=hostname
         )
@@ -124,8 +126,10 @@ class TlsSocket:
         else:
             self.incoming.write_eof()
 
-    def receive(self) -> bytes:
-        """Receive and decrypt all there is; ``b""`` at a clean end. A plain call.
+    def receive(self) -> bytes | None:
+        """Receive and decrypt what there is; ``b""`` at a clean end. A plain call.
+
+        None if what came was for TLS itself; there may be more.
 
         Raises:
             BlockingIOError: There is nothing yet.
@@ -134,7 +138,7 @@ class TlsSocket:
         """
         try:
             self.decrypt()
-            while not self.ahead and self.end_of_peer is None:
+            if not self.ahead and self.end_of_peer is None:
                 self.feed(self.sock.receive())
                 self.decrypt()
         finally:
@@ -146,7 +150,8 @@ class TlsSocket:
             self.descriptor.reading.ready = True
             if not data and not isinstance(self.end_of_peer, ssl.SSLZeroReturnError):
                 raise self.end_of_peer.with_traceback(None)
-        return data
+            return data
+        return data or None
 
     def decrypt(self) -> None:
         """Decrypt all that OpenSSL has, and note how it ends. A plain call."""
@@ -203,8 +208,11 @@ class TlsSocket:
         return TlsEnd(self)
 
     def close(self) -> None:
-        """Tell the peer, if there is room, and close. A plain call."""
-        if self.descriptor.fd >= 0:
+        """Tell the peer, if there is room, and close. A plain call.
+
+        A copy in a forked process says nothing: the connection is not its own.
+        """
+        if self.descriptor.fd >= 0 and self.process == os.getpid():
             self.say_goodbye()
             self.flush()
             self._read_away()

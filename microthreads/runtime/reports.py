@@ -9,6 +9,7 @@ import atexit
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from microthreads.errors import printable, text_of
 from microthreads.kernel import Task
 from microthreads.kernel.syscalls import add_note
 from microthreads.places import get_traceback
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from microthreads.runtime.snapshots import Snapshot
 
+WARNING, ERROR = 30, 40  # as `logging` has them, which is imported when it is needed
 MANY_NOTES = 16  # an error that is raised again and again does not grow without bound
 
 abandoned: list[Any] = []
@@ -37,10 +39,36 @@ def logger() -> Logger:
 
 def log_crash(task: Task[Any]) -> None:
     """Log the failure of a task that nobody joins, with its traceback."""
-    error = task.exception()
-    # The whole of it, since `logging` asks an error whether it is true.
-    exc_info = None if error is None else (type(error), error, get_traceback(error))
-    logger().error("%s failed, and no task joins it", task, exc_info=exc_info)
+    log_failure(task.exception(), "%s failed, and no task joins it", task)
+
+
+def log_failure(error: BaseException | None, text: str, *args: Any, level: int = ERROR) -> None:
+    """Log `error` with its traceback, none of which can pass for a line of the log's own.
+
+    What a peer has sent is often part of an error's text.
+    """
+    log = logger()
+    if not log.isEnabledFor(level):
+        return
+    exc_info: Any = None  # the whole of it, since `logging` asks an error whether it is true
+    if error is not None:
+        exc_info = (type(error), error, get_traceback(error))
+    shown = tuple(printable(text_of(arg)) for arg in args)
+    record = log.makeRecord(log.name, level, __file__, 0, text, shown, exc_info)
+    if error is not None:
+        record.exc_text = indented(error)  # what formatters would make of it
+    log.handle(record)
+
+
+def indented(error: BaseException) -> str | None:
+    """An error with its traceback, as Python shows it, each line behind two spaces."""
+    from traceback import format_exception  # noqa: PLC0415  (see DOC: design/imports)
+
+    try:
+        lines = "".join(format_exception(type(error), error, get_traceback(error))).rstrip("\n")
+    except BaseException:  # an error that cannot be shown: formatters have their own way
+        return None
+    return "\n".join(f"  {printable(line)}" for line in lines.split("\n"))
 
 
 def told(say: Callable[..., Any], *args: Any, **options: Any) -> None:
@@ -57,8 +85,8 @@ def crashed(task: Task[Any], on_crash: Callable[[Task[Any]], object]) -> None:
         on_crash(task)
     except (SystemExit, KeyboardInterrupt):
         raise
-    except BaseException:
-        told(logger().exception, "on_crash failed for %s", task)
+    except BaseException as failure:
+        told(log_failure, failure, "on_crash failed for %s", task)
         told(log_crash, task)
 
 
@@ -115,8 +143,8 @@ def close_for(task: Task[Any], closing: Any) -> None:
     """Close what was to be closed with `task`; a failure of that is logged."""
     try:
         closing.close()
-    except Exception:
-        told(logger().exception, "closing %r with %s failed", closing, task)
+    except Exception as error:
+        told(log_failure, error, "closing %s with %s failed", repr(closing), task)
 
 
 def held_by_nobody(task: Task[Any], lock: Any) -> None:
