@@ -1,8 +1,9 @@
 """Compressed messages: the extension permessage-deflate (RFC 7692), for wsproto.
 
 Every message is compressed by itself ("no context takeover"), in either direction. So an idle
-member holds no memory for it: what zlib keeps between messages would be 40 KiB a member, and
-more to compress. And an event is compressed once, for all members of a room.
+member holds next to nothing for it: 6.6 KiB with it, 6.4 without, measured; what zlib keeps
+from one small message to the next would be 100 KiB more. And an event is compressed once, for
+all members of a room.
 
 wsproto has this extension, too, but inflates without a bound (64 KiB become 64 MiB), and
 takes a ping between the fragments of a message for the message's end.
