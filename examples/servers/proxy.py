@@ -74,7 +74,8 @@ def destination(text: str) -> Destination:
         raise argparse.ArgumentTypeError("nobody can be connected to at port 0")
     host = host.strip("[]")
     if not can_be_name(host):
-        raise argparse.ArgumentTypeError(f"{host!r} can be no host's name: a part of it is empty")
+        why = "a part of it is empty, or longer than 63 letters"
+        raise argparse.ArgumentTypeError(f"{host!r} can be no host's name: {why}")
     return host, number
 
 
