@@ -116,22 +116,17 @@ class Session:
         """Serve the client until either side closes; `serve` waits for it to close as well."""
         self.stream.plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         try:
-            if await self.talk():
-                self.hub.leave(self.member)
-                await self.close()
+            await self.heard(b"")  # what came early
+            while self.member.ending is None and self.frames.ended is None:
+                if not await self.something():
+                    return
+            self.hub.leave(self.member)
+            await self.close()
         except TimeoutError:
             self.stream.abort()
             self.hub.leave(self.member, TOO_SLOW)
         finally:
             self.hub.leave(self.member)
-
-    async def talk(self) -> bool:
-        """Do what comes until it is time to close; False if the connection has ended."""
-        await self.heard(b"")  # what came early
-        while self.member.ending is None and self.frames.ended is None:
-            if not await self.something():
-                return False
-        return True
 
     async def something(self) -> bool:
         """Wait for what comes next, and do it; False if the connection has ended."""
