@@ -7,16 +7,19 @@ was left behind is one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import resource
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -60,6 +63,42 @@ def until_asleep(pid: int) -> None:
         if state in "SZ":
             return
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def handed_over(name: str, address: Any, *arguments: str) -> Iterator[Callable[[], str]]:
+    """An example server that is given its listening socket, as systemd does it.
+
+    Args:
+        name: The module.
+        address: Of the socket: a path, or a host and a port.
+        *arguments: Its options.
+
+    Yields:
+        What returns what it has written to the standard error so far.
+    """
+    family = socket.AF_INET if isinstance(address, tuple) else socket.AF_UNIX
+    with socket.socket(family) as listener, tempfile.TemporaryFile("w+") as errors:
+        listener.bind(address if isinstance(address, tuple) else str(address))
+        listener.listen()
+        code = f"import os, sys; os.dup2({listener.fileno()}, 3); "
+        code += "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); "
+        code += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        command = ["-c", code, "-W", "default", "-m", f"examples.servers.{name}", *arguments]
+        with subprocess.Popen(
+            [sys.executable, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd=ROOT,
+            pass_fds=(listener.fileno(), 3),
+        ) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline().startswith(b"listening on ")
+                yield lambda: os.pread(errors.fileno(), 1 << 20, 0).decode()
+            finally:
+                process.kill()
 
 
 class Server:

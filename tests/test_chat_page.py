@@ -212,3 +212,17 @@ def test_every_field_and_button_has_a_name(server, pages):
         if node.get("role", {}).get("value") in ("button", "textbox", "log"):
             assert node["name"]["value"], node
     assert "log" in [node.get("role", {}).get("value") for node in tree]
+
+
+def test_a_browser_has_its_messages_compressed(server, pages):
+    ann = pages(DESK)
+    join(ann, server.url, "ann", "small")
+    ann.js("void (window.probe = new WebSocket(`ws://${location.host}/ws`))")
+    ann.until("probe.readyState", 1)
+    assert ann.js("probe.extensions").startswith("permessage-deflate; server_no_context_takeover")
+    ann.js("void (probe.onmessage = (message) => (window.heard = JSON.parse(message.data).names))")
+    ann.js("probe.send(JSON.stringify({type: 'join', room: 'small', name: 'b'.repeat(24)}))")
+    ann.until("window.heard", ["ann", "b" * 24])
+    ann.js("probe.close()")
+    say(ann, "so " * 300)
+    hears(ann, ("so " * 300).strip())

@@ -21,11 +21,13 @@ import sys
 import threading
 import time
 
+import programs
 import pytest
 from helpers import ROOT
 from programs import Server, needs, tool
 
-from examples.servers import proxy
+from examples.servers import pipes, proxy
+from microthreads import Socket, Stream, run
 
 KIB, MIB = 1 << 10, 1 << 20
 LONG = 20  # seconds that nothing here takes
@@ -477,12 +479,84 @@ def test_openssl_talks_to_the_encrypting_echo_server_through_it(certificate):
 
 
 @pytest.mark.parametrize(
-    "to", ["", "host", "host:", ":80", "host:0", "host:99999", "::1:80", "[]:80", "host:http"]
+    "to",
+    ["", "host", "host:", ":80", "host:0", "host:99999", "::1:80", "[]:80", "host:http"]
+    + ["a..b:80", ".example.org:80", f"{'a' * 64}:80"],
 )
 def test_a_destination_that_is_none_is_told(to, capsys):
     with pytest.raises(SystemExit, match="2"):
         proxy.main(["--to", to])
     assert "argument --to: " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("host", "to"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "localhost"),
+        ("127.0.0.1", "127.1"),
+        ("127.0.0.1", "[::ffff:127.0.0.1]"),
+        ("localhost", "127.0.0.1"),
+        ("0.0.0.0", "127.9.9.9"),
+        ("", "127.0.0.1"),
+    ],
+)
+def test_a_proxy_to_itself_does_not_start(host, to, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        proxy.main(["--host", host, "--port", "25019", "--to", f"{to}:25019"])
+    assert "is this proxy itself" in capsys.readouterr().err
+
+
+def test_another_address_with_the_same_port_is_not_itself():
+    assert not proxy.is_itself(("127.0.0.2", 80), "127.0.0.1", 80)
+    assert not proxy.is_itself(("192.0.2.1", 80), "", 80)
+    assert not proxy.is_itself(("127.0.0.1", 81), "127.0.0.1", 80)
+
+
+def test_a_proxy_that_finds_itself_later_says_so_in_a_line():
+    with listener() as free:
+        port = free.getsockname()[1]
+    # It is handed its socket, so that it cannot know before.
+    with programs.handed_over("proxy", ("127.0.0.1", port), "--to", f"127.1:{port}") as errors:
+        with socket.create_connection(("127.0.0.1", port), LONG) as client:
+            assert client.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", port), LONG) as client:
+            assert client.recv(1) == b""
+        found = re.findall("that is this proxy itself", errors())
+        assert len(found) == len(errors().splitlines()) == 2
+
+
+def test_a_socket_that_tcp_has_connected_to_itself_is_no_connection(monkeypatch):
+    """It happens where nobody listens, if the system chooses that very port to connect from."""
+
+    async def to_itself(host, port, seconds):
+        own = socket.socket()
+        own.bind(("127.0.0.1", 0))
+        own.connect(own.getsockname())
+        return Stream(Socket(own))
+
+    monkeypatch.setattr(pipes, "open_connection", to_itself)
+    with pytest.raises(ConnectionRefusedError):
+        run(pipes.connected("127.0.0.1", 1, 1.0))
+
+
+def test_clients_of_a_unix_socket_are_served_and_have_a_name_in_the_log(echo, tmp_path):
+    path = tmp_path / "socket"
+    options = ("--to", f"127.0.0.1:{echo.port}", "--verbose")
+    with programs.handed_over("proxy", path, *options) as errors:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(LONG)
+            client.bind("\0a\x1b[31m\nWARNING forged")
+            client.connect(str(path))
+            client.sendall(b"hello")
+            client.shutdown(socket.SHUT_WR)
+            assert all_of(client) == b"hello"
+        until = time.monotonic() + LONG
+        while "5 bytes up" not in errors() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert re.fullmatch(r"INFO \S.* to 127\S+: 5 bytes up, 5 down, .* s\n", errors())
+        assert errors().isascii()
+        assert "\x1b" not in errors()
 
 
 @pytest.mark.skipif(not shutil.which("ip"), reason="asks whether there is IPv6")

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+import programs
 import pytest
 from helpers import ROOT
 from programs import Server, needs, tool
@@ -63,9 +64,9 @@ def connected(server):
 
 
 def request(host, port, command=CONNECT, version=5):
-    """A request, with the kind of address that `host` is."""
+    """A request, with the kind of address that `host` is; bytes are a name in any case."""
     try:
-        address = ipaddress.ip_address(host)
+        address = ipaddress.ip_address(host if isinstance(host, str) else "a name")
     except ValueError:
         name = host if isinstance(host, bytes) else host.encode()
         where = b"\3" + bytes([len(name)]) + name
@@ -244,13 +245,108 @@ def test_only_what_is_allowed_can_be_connected_to(echo):
             ("localhost", echo.port),
             ("::1", 81),
             ("example.invalid", 80),
-            ("::ffff:127.0.0.1", echo.port),
+            (b"::ffff:127.0.0.1", unused_port()),
         ]
         for host, port in others:
             assert asked(server, host, port) == ((2, "0.0.0.0", 0), b"")
         assert asked(server, "WWW.Example.invalid", 80)[0][0] == 4
         assert asked(server, b"127.0.0.1\0.example.invalid", echo.port)[0][0] == 4
         server.stop()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["127.0.0.1", b"127.1", b"0x7f.1", b"2130706433", b"0177.0.0.1", "::ffff:127.0.0.1"]
+    + [b"::FFFF:127.0.0.1", b"::ffff:7f00:1", b"127.0.0.1."],
+)
+def test_an_address_that_is_allowed_is_so_however_it_is_spelled(echo, spelling):
+    with Server("socks", "--allow", f"127.1:{echo.port}") as server:
+        with through(server, spelling, echo.port) as client:
+            client.sendall(b"allowed")
+            assert client.recv(100) == b"allowed"
+        assert asked(server, spelling, unused_port()) == ((2, "0.0.0.0", 0), b"")
+
+
+@pytest.mark.parametrize("name", ["::ffff:7f00:80", b"::ffff:7f00:80", b"x:80", b"[::1]:80"])
+def test_a_port_that_is_allowed_is_not_a_part_of_the_name(name):
+    with socket.create_server(("127.0.0.1", 0)) as secret:
+        with Server("socks", "--allow", "*:80") as server:
+            assert asked(server, name, secret.getsockname()[1])[0][0] in (2, 4)
+            server.stop()
+
+
+@pytest.mark.parametrize(
+    ("deny", "name"),
+    [
+        ("127.0.0.0/8", b"127.1"),
+        ("127.0.0.0/8", "::ffff:127.9.9.9"),
+        ("127.0.0.*", b"2130706433"),
+        ("127.0.0.0/8", b"0.0.0.0"),  # which is a way to say 127.0.0.1
+        ("LocalHost.", b"localhost"),
+        ("localhost", b"LOCALHOST."),
+    ],
+)
+def test_what_is_denied_is_so_however_it_is_spelled(echo, deny, name):
+    with Server("socks", "--deny", f"{deny}:{echo.port}") as server:
+        assert asked(server, name, echo.port) == ((2, "0.0.0.0", 0), b"")
+        server.stop()
+
+
+def test_a_name_that_is_allowed_does_not_lead_to_an_address_that_is_denied(echo):
+    deny = ["--deny", "127.0.0.0/8", "--deny", "::1"]
+    with Server("socks", "--allow", "localhost", *deny) as server:
+        assert asked(server, "localhost", echo.port) == ((2, "0.0.0.0", 0), b"")
+        server.stop()
+
+
+@pytest.mark.parametrize("listens", ["127.0.0.1", "0.0.0.0"])
+def test_it_does_not_connect_to_itself(listens):
+    names = ["127.0.0.1", "127.8.8.8", "0.0.0.0", "::ffff:127.0.0.1", b"localhost", b"127.1"]
+    with Server("socks", "--host", listens) as server:
+        server.host = "127.0.0.1"
+        before = server.descriptors()
+        answers = {asked(server, name, server.port)[0][0] for name in names}
+        assert answers <= {2, 5}  # not allowed, or nobody listens there
+        hop = GREETING + request("127.0.0.1", server.port)
+        with connected(server) as client:
+            client.sendall(hop * 500)
+            assert exactly(client, 12)[:4] == b"\5\0\5\2"
+            assert server.descriptors() < before + 10
+        server.stop()
+
+
+def test_a_client_has_so_many_connections_and_no_more(echo):
+    with Server("socks", "--per-client", "3", "--verbose") as server:
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(through(server, "127.0.0.1", echo.port))
+            with connected(server) as fourth, contextlib.suppress(ConnectionError):
+                fourth.sendall(GREETING)
+                assert fourth.recv(2) == b""
+            with socket.create_connection(
+                (server.host, server.port), LONG, source_address=("127.0.0.2", 0)
+            ) as other:
+                other.sendall(GREETING)
+                assert exactly(other, 2) == b"\5\0"
+        assert "has too many connections" in server.stderr()
+        server.settles(lambda: seated(server, echo), True)
+
+
+def seated(server, echo):
+    """Whether a client is let in, now that others have left."""
+    with contextlib.suppress(ConnectionError, ValueError), through(server, "127.0.0.1", echo.port):
+        return True
+
+
+def test_clients_of_a_unix_socket_are_served(echo, tmp_path):
+    path = str(tmp_path / "socket")
+    with programs.handed_over("socks", path, "--per-client", "1"):
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(LONG)
+                client.connect(path)
+                client.sendall(GREETING + request("127.0.0.1", echo.port) + b"hello")
+                assert exactly(client, 17)[-5:] == b"hello"
 
 
 # ---- who is let in
@@ -423,6 +519,13 @@ def test_a_user_that_is_none_is_told(user, capsys):
     with pytest.raises(SystemExit, match="2"):
         socks_server.main(["--user", user])
     assert "NAME:PASSWORD is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("allow", ["", ":80", "host:0", "host:http", "host:99999", "10.0.0.0/33"])
+def test_a_rule_that_is_none_is_told(allow, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        socks_server.main(["--allow", allow])
+    assert "argument --allow: " in capsys.readouterr().err
 
 
 def test_help_has_examples():

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import logging
 import mmap
@@ -26,10 +27,22 @@ import signal
 import socket
 import struct
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from examples.servers.common import seconds, shown
-from microthreads import ClosedError, Stream, TaskGroup, now, race, sleep, spawn, wait_signal
+from microthreads import (
+    ClosedError,
+    Stream,
+    TaskGroup,
+    now,
+    open_connection,
+    race,
+    sleep,
+    spawn,
+    wait_signal,
+)
+from microthreads.errors import printable
 
 logger = logging.getLogger("pipes")
 
@@ -52,9 +65,6 @@ class Pair:
         self.counted = [0, 0]  # how much of that is in the totals
         self.end = ""
         self.moved = now()  # when the watch last saw that anything had moved
-        for stream in (client, upstream):
-            # Pieces are passed on as they come: waiting for more is not our business.
-            stream.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def run(self) -> None:
         """Pass on what comes, until both directions have ended."""
@@ -202,6 +212,32 @@ class Totals:
         return f"{connections} connections, {up} bytes up, {down} bytes down"
 
 
+async def connected(
+    host: str, port: int, seconds: float, check: Callable[[Any], None] = lambda reached: None
+) -> Stream:
+    """A connection that a client is to be joined with.
+
+    Args:
+        host, port: Where it goes to.
+        seconds: How long it may take.
+        check: Called with the address that was reached; raises if it must not be.
+
+    Raises:
+        OSError: It cannot be made; or it leads to itself, as TCP has it if the port that it
+            is made from happens to be the one that nobody listens on.
+    """
+    upstream = await open_connection(host, port, seconds=seconds)
+    try:
+        reached = upstream.plain.getpeername()
+        if reached == upstream.plain.getsockname():
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        check(reached)
+    except BaseException:
+        upstream.close()
+        raise
+    return upstream
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of servers that join connections."""
     add = parser.add_argument
@@ -230,8 +266,8 @@ def reporting(pipes: Pipes, server: Any) -> Any:
 
 
 def peer(stream: Stream) -> str:
-    """The address of a client, for the log; it may be gone already."""
+    """The address of a client, for the log; it may be gone already, or have none."""
     try:
-        return shown(stream.peername)
+        return printable(shown(stream.peername)) or "a client without a name"
     except OSError:
         return "a client that is gone"

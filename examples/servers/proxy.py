@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from errno import EMFILE, ENFILE
 from pathlib import Path
 
@@ -21,8 +23,9 @@ if not __package__:  # run as a file, not by -m: the checkout is two folders up
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from examples.servers.common import make_parser, port_number, run_server, serving, shown
-from examples.servers.pipes import Pipes, add_options, peer, reporting
-from microthreads import Stream, open_connection
+from examples.servers.pipes import Pipes, add_options, connected, peer, reporting
+from examples.servers.places import can_be_name, canonical, is_own
+from microthreads import Stream, wait_future
 
 EXAMPLES = """examples:
   python3 -m examples.servers.proxy --to 127.0.0.1:25000            in front of echo.py
@@ -37,14 +40,21 @@ Then, in another terminal:
 
 logger = logging.getLogger("proxy")
 
+ASIDE = ThreadPoolExecutor(thread_name_prefix="names")  # looking a name up blocks
+
 Destination = tuple[str, int]
 
 
 async def proxied(pipes: Pipes, to: Destination, connect_timeout: float, client: Stream) -> None:
     """Connect a client on to the server; without a server, the client is closed."""
     route = f"{peer(client)} to {shown(to)}"
+    here = client.plain.getsockname()
+    # A name is looked up for this only if the ports are the same.
+    if here[1:2] == to[1:] and await wait_future(ASIDE.submit(is_itself, to, *here[:2])):
+        logger.warning("%s: that is this proxy itself", route)
+        return
     try:
-        upstream = await open_connection(*to, seconds=connect_timeout)
+        upstream = await connected(*to, seconds=connect_timeout)
     except OSError as error:  # so is TimeoutError
         # That this process has no descriptors left is told once, where it cannot accept.
         level = logging.INFO if error.errno in (EMFILE, ENFILE) else logging.WARNING
@@ -62,7 +72,32 @@ def destination(text: str) -> Destination:
     number = port_number(port)
     if number == 0:
         raise argparse.ArgumentTypeError("nobody can be connected to at port 0")
-    return host.strip("[]"), number
+    host = host.strip("[]")
+    if not can_be_name(host):
+        why = "a part of it is empty, or longer than 63 letters"
+        raise argparse.ArgumentTypeError(f"{host!r} can be no host's name: {why}")
+    return host, number
+
+
+def is_itself(to: Destination, host: str, port: int) -> bool:
+    """Whether connections to there would come back to a proxy that listens on `host`, `port`."""
+    if to[1] != port:
+        return False
+    try:
+        listens, targets = addresses(host or None, port), addresses(*to)
+    except OSError:  # nobody knows the name now; each client is looked at again
+        return False
+    everywhere = ("0.0.0.0", "::")
+    return any(
+        target in listens or (everywhere[":" in target] in listens and is_own(target))
+        for target in targets
+    )
+
+
+def addresses(host: str | None, port: int) -> set[str]:
+    """The addresses of a host; None: those that stand for all of this machine."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return {canonical(str(address[0])) for *_, address in found}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_options(parser)
     args = parser.parse_args(arguments)
+    if is_itself(args.to, args.host, args.port):
+        parser.error(f"--to: {shown(args.to)} is this proxy itself")
     pipes = Pipes(args.idle)
     handler = functools.partial(proxied, pipes, args.to, args.connect_timeout)
     code = run_server(

@@ -21,25 +21,29 @@ import errno
 import hmac
 import ipaddress
 import logging
+import re
 import socket
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
-from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # run as a file, not by -m: the checkout is two folders up
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from examples.servers.common import make_parser, run_server, seconds, serving, shown
-from examples.servers.pipes import Pipes, add_options, peer, reporting
-from microthreads import Stream, move_on_after, open_connection, timeout
+from examples.servers.common import make_parser, positive, run_server, seconds, serving, shown
+from examples.servers.pipes import Pipes, add_options, connected, peer, reporting
+from examples.servers.places import Rule, address_of, can_be_name, is_own, rule
+from examples.servers.seats import Seats, fair_share
+from microthreads import Stream, timeout
 
 EXAMPLES = """examples:
   python3 -m examples.servers.socks
   python3 -m examples.servers.socks --user ada:secret --verbose
   python3 -m examples.servers.socks --allow '*.example.org:443' --allow 127.0.0.1
+  python3 -m examples.servers.socks --deny 127.0.0.0/8 --deny ::1 --deny 10.0.0.0/8
 
 Then, in another terminal:
   curl --socks5 127.0.0.1:1080 http://example.org/             (curl looks the name up)
@@ -53,7 +57,7 @@ VERSION = 5
 CONNECT = 1
 NO_LOGIN, PASSWORD, NO_WAY = 0, 2, 255
 IPV4, NAME, IPV6 = 1, 3, 4  # the kinds of addresses
-LINGER = 1.0  # seconds for a client to read why it was refused
+NAME_OR_ADDRESS = re.compile(r"[\w.:%-]+", re.ASCII)
 
 
 class Reply(IntEnum):
@@ -111,22 +115,32 @@ class Socks:
     def __init__(self, args: argparse.Namespace) -> None:
         self.pipes = Pipes(args.idle)
         self._user: bytes | None = args.user
-        # Only * and ? mean something else in a pattern: brackets belong to addresses.
-        self._allowed = [each.lower().replace("[", "[[]") for each in args.allow or ["*"]]
+        self._allowed: list[Rule] = args.allow or [rule("*")]
+        self._denied: list[Rule] = args.deny or []
+        self._seats = Seats(args.per_client)
         self._handshake: float = args.handshake
         self._connect_timeout: float = args.connect_timeout
 
     async def serve(self, client: Stream) -> None:
-        """Serve one client, from its first byte on."""
+        """Serve one client, unless it has too many connections already."""
         name = peer(client)
+        with self._seats.taken(client) as seated:
+            if seated:
+                await self.talk(client, name)
+            else:
+                logger.info("%s: has too many connections", name)
+                client.abort()
+
+    async def talk(self, client: Stream, name: str) -> None:
+        """Serve one client, from its first byte on."""
         try:
             with timeout(self._handshake):
                 await self.greeted(client)
                 host, port = await self.asked(client)
-            upstream = await self.connected(host, port)
+            upstream = await self.upstream_of(client, host, port)
         except Refused as error:
             logger.info("%s: %s", name, error)
-            await farewell(client, error.answer)
+            await client.write(error.answer)
         except TimeoutError:
             logger.info("%s: took more than %g s to say what it wants", name, self._handshake)
         else:
@@ -175,43 +189,46 @@ class Socks:
         if command != CONNECT:
             raise refused(Reply.NO_SUCH_COMMAND, f"has the unknown command {command}")
         self.check(host, port)
-        return host, port
+        return str(address_of(host) or host), port
 
     def check(self, host: str, port: int) -> None:
         """Refuse what nobody can connect to, or nobody may."""
         if not host or port == 0:
             raise refused(Reply.FAILED, f"asks for {host!r}, port {port}")
-        if not host.isprintable():  # look-ups end at a zero byte, patterns do not
+        if not NAME_OR_ADDRESS.fullmatch(host) or not can_be_name(host):
             raise refused(Reply.HOST_UNREACHABLE, f"asks for {host!r}, which is no name")
-        places = (host, shown((host, port)))
-        if not any(fnmatchcase(place, each) for each in self._allowed for place in places):
+        allowed = any(each.fits(host, port) for each in self._allowed)
+        if not allowed or self.is_denied(host, port):
             raise refused(Reply.NOT_ALLOWED, f"may not go to {shown((host, port))}")
 
-    async def connected(self, host: str, port: int) -> Stream:
+    def is_denied(self, host: str, port: int) -> bool:
+        """Whether nobody may go there."""
+        return any(each.fits(host, port) for each in self._denied)
+
+    async def upstream_of(self, client: Stream, host: str, port: int) -> Stream:
         """The connection that was asked for."""
         why = f"cannot be connected to {shown((host, port))}"
+        check = partial(self.check_reached, client)
         try:
-            return await open_connection(host, port, seconds=self._connect_timeout)
-        except TimeoutError as error:
-            raise refused(Reply.HOST_UNREACHABLE, f"{why}: {error}") from None
-        except (socket.gaierror, ValueError) as error:  # ValueError: that can be no name
+            return await connected(host, port, self._connect_timeout, check)
+        except (TimeoutError, socket.gaierror) as error:
             raise refused(Reply.HOST_UNREACHABLE, f"{why}: {error}") from None
         except OSError as error:
             reply = REPLIES.get(error.errno or 0, Reply.FAILED)
             raise refused(reply, f"{why}: {error}") from None
 
+    def check_reached(self, client: Stream, reached: Any) -> None:
+        """Refuse the address that a name has led to, if nobody may go there, or it leads back.
 
-async def farewell(client: Stream, answer: bytes) -> None:
-    """Send the last word, and give the client time to read it.
-
-    What is left unread at a close makes the system reset the connection, and the
-    client may lose what it has not read yet.
-    """
-    if answer:
-        with move_on_after(LINGER):
-            await client.write(answer)
-            await client.write_eof()
-            await client.read()
+        A proxy on all addresses can be reached by any of this machine's: at its own port,
+        none of them is connected to.
+        """
+        host, port = reached[:2]
+        here = client.plain.getsockname()
+        if self.is_denied(host, port):
+            raise refused(Reply.NOT_ALLOWED, f"may not go to {shown(reached)}")
+        if isinstance(here, tuple) and here[1] == port and is_own(host):
+            raise refused(Reply.NOT_ALLOWED, "asks to be connected to this proxy")
 
 
 def user(text: str) -> bytes:
@@ -233,8 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("socks", about, EXAMPLES, port=1080, workers=True)
     add = parser.add_argument
     add("--user", type=user, metavar="NAME:PASSWORD", help="who is let in (default: everybody)")
-    allow = "where clients may go, as they ask for it, with * and ?; repeatable (default: *)"
-    add("--allow", action="append", metavar="HOST[:PORT]", help=allow)
+    add_rules(parser)
     handshake = "seconds for a client to say what it wants (default: %(default)s)"
     add("--handshake", type=seconds, default=10.0, metavar="SECONDS", help=handshake)
     add_options(parser)
@@ -246,6 +262,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     server.pipes.tell()
     return code
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """The options that say where clients may go, and how often."""
+    allow = "where clients may go, as they ask for it: a name with * and ?, an address, or a"
+    deny = "where they may not, whatever it is called: looked at again once connected"
+    for option, text in (
+        ("--allow", f"{allow} network such as 10.0.0.0/8; repeatable (default: *)"),
+        ("--deny", deny),
+    ):
+        parser.add_argument(option, type=rule, action="append", metavar="HOST[:PORT]", help=text)
+    parser.add_argument(
+        "--per-client",
+        type=positive,
+        default=fair_share(),
+        metavar="N",
+        help="connections that one address may have, in each process (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

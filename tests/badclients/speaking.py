@@ -12,6 +12,7 @@ import itertools
 import os
 import socket
 import ssl
+import zlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -196,11 +197,14 @@ def chat_options(folder: Path, stack: ExitStack, places: Places) -> list[str]:
     return ["--keep", "1", "--wait", "1", "--burst", "1000"]
 
 
-def upgrade() -> bytes:
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+
+
+def upgrade(more: bytes = b"") -> bytes:
     """The request that makes a WebSocket of the connection."""
     return (
         b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n%b\r\n" % more
     )
 
 
@@ -215,6 +219,12 @@ def frame(data: bytes, kind: int = 1, last: bool = True) -> bytes:
         length = b"\xff" + size.to_bytes(8, "big")
     masked = bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
     return bytes((128 * last + kind,)) + length + mask + masked
+
+
+def deflated(data: bytes) -> bytes:
+    """A message, compressed as permessage-deflate has it."""
+    compress = zlib.compressobj(9, wbits=-15)
+    return (compress.compress(data) + compress.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def begin_chat(sock: socket.socket, places: Places) -> Connection:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from .entry import PORT, Entry
 from .speaking import (
+    DEFLATE,
     HELLOS,
     begin_chat,
     begin_socks,
     begin_tls,
     beside_echo,
     chat_options,
+    deflated,
     files_options,
     frame,
     good_echo,
@@ -69,8 +71,9 @@ CHUNKED = (
     b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 )
 
-JOIN = frame(b'{"type": "join", "name": "bob", "room": "lobby"}')
-SAY = frame(b'{"type": "say", "text": "hello, all 12 of you"}')
+JOINING = b'{"type": "join", "name": "bob", "room": "lobby"}'
+SAYING = b'{"type": "say", "text": "hello, all 12 of you"}'
+JOIN, SAY = frame(JOINING), frame(SAYING)
 
 ENTRIES = [
     Entry(name="echo-tcp", **ECHO),
@@ -158,6 +161,9 @@ ENTRIES = [
             SOCKS_HELLO + b"\5\2\0\1\x7f\0\0\1" + PORT,
             SOCKS_HELLO + b"\5\3\0\1\0\0\0\0\0\0",
             b"\4\1" + PORT + b"\x7f\0\0\1user\0",
+            SOCKS_HELLO + b"\5\1\0\3\x10::ffff:127.0.0.1" + PORT + b"hello",
+            SOCKS_HELLO + b"\5\1\0\3\x05127.1" + PORT + SOCKS_TO_ECHO,
+            SOCKS_TO_ECHO * 20,
         ),
         greedy=bytes(65536),
         oversize=(b"\5\xff" + bytes(4 * MIB), SOCKS_TO_ECHO + bytes(8 * MIB)),
@@ -230,6 +236,13 @@ ENTRIES = [
                 '{"type": "join", "name": "\u00e9\U0001f600", "room": "x", "key": "k"}'.encode()
             ),
             upgrade() + JOIN + frame(bytes(100), 2),
+            upgrade(DEFLATE) + frame(deflated(JOINING), 0x41) + frame(deflated(SAYING), 0x41),
+            upgrade(DEFLATE)
+            + JOIN
+            + frame(deflated(SAYING)[:9], 0x41, last=False)
+            + frame(b"ping", 9)
+            + frame(deflated(SAYING)[9:], 0),
+            upgrade() + JOIN + frame(b"", 9) * 50 + frame(b"", 1, last=False) * 50,
         ),
         greedy=frame(bytes(125), 9) * 100,
         oversize=(
@@ -238,6 +251,8 @@ ENTRIES = [
             + JOIN
             + frame(b"x" * 4000, 1, last=False)
             + frame(b"x" * 4000, 0, last=False) * 500,
+            upgrade(DEFLATE) + JOIN + frame(deflated(bytes(50 * MIB)), 0x41) * 20,
+            upgrade() + JOIN + frame(b"", 9) * 20_000,
             upgrade() + b"\x81\xff\x7f\xff\xff\xff\xff\xff\xff\xff" + bytes(MIB),
         ),
         prepare=chat_options,

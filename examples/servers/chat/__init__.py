@@ -9,8 +9,10 @@ Read it from the inside out:
     wire.py          what is said: events, requests, names, and the refusal of what is wrong
     rooms.py         rooms and members; no input or output, and nothing in it waits
     frames.py        the WebSocket protocol on either side, by wsproto
+    deflate.py       compressed messages, as an extension of wsproto's
     websocket.py     a member on a WebSocket: one task, which selects
     polling.py       a member that polls, the "Comet" way
+    guard.py         which pages may speak here
     web.py           which request goes where
     __main__.py      options, and the start
     connecting.py    the client's side, for client.py and load.py

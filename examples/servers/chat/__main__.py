@@ -14,15 +14,18 @@ from pathlib import Path
 if not __package__:  # run as a folder, not by -m: the checkout is three folders up
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from examples.servers.chat.guard import Guard
 from examples.servers.chat.polling import Polling
 from examples.servers.chat.rooms import Hub
 from examples.servers.chat.web import Site
 from examples.servers.common import make_parser, positive, run_server, seconds, serving
+from examples.servers.places import rule
 from microthreads import Event, spawn
 
 EXAMPLES = """examples:
   python3 -m examples.servers.chat                    then open http://127.0.0.1:8010
   python3 -m examples.servers.chat --host ""          for others, too
+  python3 -m examples.servers.chat --allow-host chat.example.org      behind a proxy for this name
   python3 -m examples.servers.chat --burst 5          who says more than 5 in 5 s has to wait
 
 Then, in other terminals:
@@ -52,6 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="messages that a member may send in 5 seconds (default: %(default)s)",
     )
+    parser.add_argument(
+        "--allow-host",
+        type=rule,
+        action="append",
+        metavar="NAME",
+        help="what the server may be called by pages, with * and ?; repeatable (default: localhost "
+        "over loopback, anything over a network; addresses may be used in any case)",
+    )
     args = parser.parse_args(arguments)
     return run_server(args, lambda stopping: chat(args, stopping))
 
@@ -70,7 +81,8 @@ async def chat(args: argparse.Namespace, stopping: Event) -> None:
     polling = Polling(hub, args.wait, args.keep)
     await spawn(hub.close(), daemon=True)
     await spawn(polling.sweep(), daemon=True)
-    await serving(args, Site(hub, polling, args.ping).visit, stopping=stopping)
+    site = Site(hub, polling, Guard(args.host, args.allow_host or ()), args.ping)
+    await serving(args, site.visit, stopping=stopping)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Link:
 
     def events(self, data: bytes) -> Iterator[Any]:
         """The events that are complete with this data."""
-        return map(json.loads, self.frames.receive(data))
+        return (json.loads(text) for text in self.frames.receive(data) if text is not None)
 
     async def ask(self, kind: str, **fields: str) -> None:
         """Send a request."""
@@ -45,8 +45,7 @@ class Link:
     async def answer(self) -> None:
         """Send what the server is owed: answers to its pings."""
         if self.frames.out:
-            data, self.frames.out = self.frames.out, b""
-            await self.write(data)
+            await self.write(self.frames.taken())
 
     async def write(self, data: bytes) -> None:
         """Write, one task after the other."""

@@ -1,7 +1,8 @@
 """WebSocket frames, on either side: bytes in, texts out. The rules are wsproto's.
 
-Like wsproto, it does no input and output. `receive` gives the texts that are complete;
-what has to be answered (pongs) is kept in `out`, for the next write; and when the
+Like wsproto, it does no input and output. `receive` goes through what has come, step by step,
+and gives the texts that are complete; what has to be answered (pongs) is kept in `out`, for the
+next write; and when the
 conversation is over, `ended` says why, be it that the peer closes, or that it broke a
 rule: then that is what the peer is told.
 """
@@ -39,27 +40,39 @@ class Frames:
         self.out = b""
         self.ended: tuple[int, str] | None = None
 
-    def receive(self, data: bytes) -> Iterator[str]:
-        """The texts that are complete with this data; to be taken one by one, to the end."""
+    def receive(self, data: bytes) -> Iterator[str | None]:
+        """What this data brings, to be taken one by one, to the end.
+
+        Yields:
+            A text that is complete, or None for what is none: a packet can have thousands
+            of pings or empty fragments, and who takes them may want to give way in between.
+        """
         self._connection.receive_data(data)
         for event in self._connection.events():
             if isinstance(event, TextMessage):
-                yield from self._piece(event)
+                yield self._piece(event)
             else:
                 self._other(event)
+                yield None
             if self.ended is not None:
                 return
 
-    def _piece(self, event: TextMessage) -> Iterator[str]:
+    def _piece(self, event: TextMessage) -> str | None:
         """A frame, or what of it has come: wsproto keeps nothing back for the whole."""
         self._size += len(event.data) if event.data.isascii() else len(event.data.encode())
         if self._size > self._most:
             self.ended = (Code.TOO_BIG, f"a message has {self._most} bytes at most")
-            return
+            return None
         self._text += event.data
-        if event.message_finished:
-            text, self._text, self._size = self._text, "", 0
-            yield text
+        if not event.message_finished:
+            return None
+        text, self._text, self._size = self._text, "", 0
+        return text
+
+    def taken(self) -> bytes:
+        """What is in `out`, which has it no longer."""
+        data, self.out = self.out, b""
+        return data
 
     def _other(self, event: Event) -> None:
         if isinstance(event, Ping):

@@ -15,6 +15,7 @@ a hub has no room without members.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections import deque
@@ -23,6 +24,9 @@ from collections.abc import Callable
 from examples.servers.chat import wire
 from examples.servers.chat.wire import Code, Parcel, Refused, label, packed
 from microthreads import Event, now
+from microthreads.errors import printable
+
+logger = logging.getLogger("chat")
 
 MOST_WAITING = 256  # parcels in an outbox
 HISTORY = 100  # messages that a room remembers
@@ -187,6 +191,9 @@ class Hub:
             room, member.room = member.room, None
             if room is None:
                 continue
+            if why == TOO_SLOW:
+                names = printable(f"{member.name} in {room.name}")
+                logger.info("%s was too slow: cut off", names)
             del room.members[member.name.casefold()]
             if not room.members:
                 del self.rooms[room.name]

@@ -5,17 +5,17 @@
     /poll/join, /poll/...  long polling: polling.py
 
 What HTTP has kept of a client is let go before its WebSocket begins: it would be a third of
-what an idle member costs. A browser says which page a request comes from; pages of other
-sites may not speak here in the name of who looks at them.
+what an idle member costs. Pages of other sites may not speak here in the name of who looks at
+them: guard.py sees to that.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from wsproto.connection import Connection
 
+from examples.servers.chat.guard import Guard
 from examples.servers.chat.polling import Polling
 from examples.servers.chat.rooms import Hub
 from examples.servers.chat.websocket import Session, accept
@@ -44,12 +44,14 @@ class Site:
     Args:
         hub: The rooms.
         polling: The members that poll.
+        guard: Who may speak here.
         ping: Seconds of silence after which a WebSocket's client is asked for a sign.
     """
 
-    def __init__(self, hub: Hub, polling: Polling, ping: float) -> None:
+    def __init__(self, hub: Hub, polling: Polling, guard: Guard, ping: float) -> None:
         self.hub = hub
         self.polling = polling
+        self.guard = guard
         self.ping = ping
         here = Path(__file__).parent
         self.files = {
@@ -59,18 +61,18 @@ class Site:
 
     async def visit(self, stream: Stream) -> None:
         """Serve one connection: by HTTP, and then perhaps as a WebSocket."""
-        connection = await self.speak_http(stream)
-        if connection is not None:
-            await Session(stream, connection, self.hub, self.ping).run()
+        accepted = await self.speak_http(stream)
+        if accepted is not None:
+            await Session(stream, *accepted, self.hub, self.ping).run()
 
-    async def speak_http(self, stream: Stream) -> Connection | None:
+    async def speak_http(self, stream: Stream) -> tuple[Connection, bool] | None:
         """Answer requests until the client has no more, or wants a WebSocket."""
         http = Http(stream, self.hub.stopping, PATIENT)
         try:
             while (request := await http.next_request()) is not None:
-                check_origin(request)
+                self.guard.check(request, stream.plain.getsockname())
                 if request.path == "/ws":
-                    return await accept(http)
+                    return await accept(http, request)
                 await self.answer(http, request)
                 http.log()
         except BadRequest as error:
@@ -95,14 +97,3 @@ class Site:
             raise BadRequest(405, "this cannot be done here")
         else:
             raise BadRequest(404, "there is nothing here")
-
-
-def check_origin(request: Request) -> None:
-    """Refuse what a page of another site has sent."""
-    origin = request.headers.get("origin")
-    try:
-        host = None if origin is None else urlsplit(origin).netloc
-    except ValueError:
-        host = ""
-    if host is not None and host.lower() != request.headers.get("host", "").lower():
-        raise BadRequest(403, "this comes from a page of another site")

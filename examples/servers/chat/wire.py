@@ -30,13 +30,17 @@ from typing import Any, NamedTuple
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import TextMessage
 
+from examples.servers.chat.deflate import Deflate
+
 MOST_NAME = 24  # characters
 MOST_ROOM = 32
 MOST_KEY = 64
 MOST_TEXT = 1000
 MOST_BYTES = 16384  # of a request; escaped, a text of 1000 characters may have 12,000
 
-ENCODER = Connection(ConnectionType.SERVER)  # what a server sends is the same for all clients
+# What a server sends is the same for all clients.
+PLAIN = Connection(ConnectionType.SERVER)
+DEFLATING = Connection(ConnectionType.SERVER, [Deflate(MOST_BYTES)])
 
 
 class Code(IntEnum):
@@ -74,16 +78,24 @@ class Refused(Exception):  # noqa: N818  (it is the server's answer, not its fai
 
 
 class Parcel(NamedTuple):
-    """An event, encoded for either transport."""
+    """An event, encoded for each way to a member.
+
+    Attributes:
+        json: For those who poll.
+        frame: For WebSockets.
+        deflated: For WebSockets that agreed on compression.
+    """
 
     json: bytes
     frame: bytes
+    deflated: bytes
 
 
 def packed(kind: str, **fields: Any) -> Parcel:
     """An event as a parcel."""
     text = json.dumps({"type": kind, **fields}, ensure_ascii=False, separators=(",", ":"))
-    return Parcel(text.encode(), bytes(ENCODER.send(TextMessage(data=text))))
+    event = TextMessage(data=text)
+    return Parcel(text.encode(), bytes(PLAIN.send(event)), bytes(DEFLATING.send(event)))
 
 
 def request_of(text: str | bytes) -> dict[str, str]:
