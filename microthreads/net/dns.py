@@ -23,6 +23,7 @@ from typing import Any, Literal
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
 from microthreads.net.sockets import Address, network
 
+NUMERIC = int(socket.AI_NUMERICHOST)  # an enum's `|` takes 3 us
 THREADS = 16  # that are kept
 MOST_THREADS = 128  # that there may be while some of them hang
 PATIENCE = 1.0  # seconds that a look-up waits for one of the threads that there are
@@ -69,7 +70,7 @@ class Resolve(SystemCall[Found]):
     def attempt(self, task: Task[Any]) -> Found | Literal[Pending.PENDING]:
         flags = self.flags
         if not is_local(self.host):
-            flags |= socket.AI_NUMERICHOST
+            flags |= NUMERIC
         try:
             return look_up(self.host, self.port, kind=self.kind, flags=flags)
         except socket.gaierror:

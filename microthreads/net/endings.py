@@ -7,9 +7,11 @@ kept it, or waits on it, gets `ClosedError`. So the socket goes over to another 
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import TYPE_CHECKING
 
+from microthreads.kernel import Descriptor
 from microthreads.net.sockets import Socket
 from microthreads.net.streams import Stream
 
@@ -17,16 +19,31 @@ if TYPE_CHECKING:
     from microthreads.net.tls import TlsSocket
 
 
+@functools.cache
+def closed_socket() -> Socket:
+    """What a stream has whose socket went over to another."""
+    sock = Socket(socket.socket())
+    sock.close()
+    return sock
+
+
 def taken_over(stream: Stream) -> Stream:
     """A stream in place of `stream`, which is closed by that. A plain call."""
-    before = stream.plain
-    before.descriptor.detach()
-    sock = before.sock
-    plain = Socket(socket.socket(sock.family, sock.type, sock.proto, sock.detach()))
-    plain.owner = before.owner
-    rest = Stream(plain)
-    if stream.sock is not before:
-        tls: TlsSocket = stream.sock  # type: ignore[assignment]
-        tls.move_to(plain)
-        rest.sock, stream.sock = tls, before
+    plain = stream.plain
+    if plain.descriptor.reading or plain.descriptor.writing:
+        tell_waiters(plain)
+        if stream.sock is not plain:
+            tls: TlsSocket = stream.sock  # type: ignore[assignment]
+            tls.move_to(plain)
+    rest = Stream.__new__(Stream)  # all has been done that is to be done to its socket
+    rest.sock, rest.buffer, rest.ended = stream.sock, None, stream.ended
+    stream.sock, stream.buffer = closed_socket(), None
     return rest
+
+
+def tell_waiters(sock: Socket) -> None:
+    """Have those who wait on `sock` get `ClosedError`, though it stays open."""
+    before = sock.descriptor
+    before.detach()
+    sock.descriptor = Descriptor(sock.sock, exclusive=before.exclusive)
+    sock.descriptor.drains = before.drains

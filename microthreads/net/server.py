@@ -295,7 +295,8 @@ class Visit(Join[Any]):
         """The task has ended, in whatever way. If all is well, the end waits for the client."""
         task, stream = getattr(self, "target", None), self._stream
         if task is None or type(task.value) is Failure or stream.closed or stream.ended:
-            stream.close()
+            if not stream.closed:
+                stream.close()
             self._server.left(task)
         else:
             self._server.see_off(task, stream)

@@ -22,13 +22,13 @@ from collections.abc import AsyncIterator
 from errno import ETIMEDOUT
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from microthreads.calls import check_seconds
+from microthreads.calls import Within, check_seconds
 from microthreads.errors import ClosedError
-from microthreads.kernel import SystemCall
+from microthreads.kernel import SystemCall, now
 from microthreads.net import streamcalls as calls
 from microthreads.net.sockets import Address, Socket, without_delay
 from microthreads.spelling import AwaitableGenerator, any_spelling
-from microthreads.timeouts import move_on_after, timeout
+from microthreads.timeouts import timeout
 
 if TYPE_CHECKING:
     import ssl
@@ -248,10 +248,11 @@ class Stream:
     async def _finish(self, seconds: float) -> None:
         try:
             if not self.closed:
-                with move_on_after(seconds):
-                    await self.write_eof()
-                    if not self.ended:
-                        await calls.Drop(self.plain, MOST_DROPPED)
+                until = now() + seconds
+                await Within(self.write_eof(), seconds, lambda: None)
+                if not self.ended:
+                    await Within(calls.Drop(self.plain, MOST_DROPPED), until - now(), lambda: None)
+            self.plain.owner = 0  # that it ends was said: there is nothing more to shut down
         except (OSError, ClosedError):
             pass  # the peer has gone, or another task has closed it
         finally:
