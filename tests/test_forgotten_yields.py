@@ -502,6 +502,40 @@ def test_a_test_of_ours_that_forgets_a_yield_fails_unless_it_says_so(tmp_path: P
     assert "2 passed, 1 error" in done.stdout
 
 
+# What the documentation says
+
+
+PAGE = (ROOT / "docs" / "first-steps.md").read_text(encoding="utf-8")
+SECTION = PAGE[PAGE.index("(forgotten-yields)=") :]
+
+
+def quoted(mark: str, section: str = SECTION) -> str:
+    """The first block behind a mark in the section on forgotten yields."""
+    return re.split(r"^```\w*\n", section[section.index(mark) :], maxsplit=1, flags=re.M)[1].split(
+        "```"
+    )[0]
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    (tmp_path / "program.py").write_text(quoted("<!-- skip -->"), encoding="utf-8")
+    return tmp_path
+
+
+def test_debug_mode_says_what_first_steps_says_that_it_does(example: Path) -> None:
+    done = python("program.py", cwd=example, warnings="default", MICROTHREADS_DEBUG="1")
+    errors = done.stderr.replace(str(example), "/home/you")
+    assert (done.stdout, errors) == ("", quoted("<!-- output of debug mode -->"))
+
+
+def test_a_type_checker_says_what_first_steps_says_that_it_does(example: Path) -> None:
+    pytest.importorskip("mypy")
+    arguments = ("--enable-error-code", "unused-awaitable", "program.py")
+    cache = str(example / "cache")
+    done = python("-m", "mypy", "--cache-dir", cache, *arguments, cwd=example, warnings="default")
+    assert done.stdout == quoted("<!-- output of mypy -->")
+
+
 # Calls that are computed with
 
 

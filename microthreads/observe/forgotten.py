@@ -38,6 +38,7 @@ from microthreads import spelling
 from microthreads.kernel import Core, Join, Scope, SystemCall, Task, routines, running_kernel
 from microthreads.kernel.routines import ASYNC_GENERATOR, RESUMABLE, is_ours
 from microthreads.observe.misheard import asked, deaf, refused, unheard
+from microthreads.runtime import interrupts
 
 GENERATOR, ROUTINES = 0x20, 0x80 | ASYNC_GENERATOR  # what `yield`s, and what `await`s
 PASSED_OVER = (__file__, "<frozen ")  # files whose code stands between, here and in Python
@@ -80,8 +81,7 @@ made: dict[int, Made] = {}
 def used(thing: Any) -> None:
     """`thing` was yielded, or given to somebody who will see to it, with all that it is made of."""
     made.pop(id(thing), None)
-    if hasattr(type(thing), "calls"):
-        given(getattr(thing, "calls", ()))
+    given(attribute(thing, "calls") or ())
 
 
 def gone(identity: int) -> None:
@@ -97,7 +97,8 @@ def gone(identity: int) -> None:
 def maker(called: str) -> Made | None:
     """The code of the program that asks for something, or the library's own routine that does.
 
-    None if the kernel itself does, at work on something else.
+    None if the kernel itself does, at work on something else, or an object of the library's
+    that makes a call once, to have it at hand.
     """
     frame: Any = sys._getframe(1)
     while frame is not None:
@@ -107,6 +108,8 @@ def maker(called: str) -> Made | None:
         if not code.co_filename.startswith(PASSED_OVER):
             if not is_ours(code) or code.co_flags & RESUMABLE:
                 return Made(frame, called)
+            if code.co_name == "__init__":
+                return None
             called = code.co_qualname
         frame = frame.f_back
     return None
@@ -211,6 +214,8 @@ def watch_tasks() -> None:
         told_to_end(task)
         deaf.setdefault(task, 0)
 
+    # A signal handler has raised while the kernel was at work: what was yielded is lost.
+    wrap(interrupts, "mend", lambda kernel, error: told_to_end(kernel.current))
     wrap(Core, "_refuse", lambda kernel, *args: tell_if(refused(*args)))
     wrap(Task, "interruption", cancelled)
     wrap(Scope, "interruption", lambda scope, call: told_to_end(scope.task))
@@ -253,7 +258,7 @@ def ended(thing: Any) -> None:
     """An object that is watched is no more. What it was made of is not told of beside it."""
     entry = made.get(id(thing))
     if entry is not None:
-        given((getattr(thing, "routine", None),))
+        given([attribute(thing, "routine")])
         gone(id(thing))
         used(thing)
 
@@ -277,8 +282,7 @@ def noting(begin: Callable[..., None]) -> Callable[..., None]:
         except BaseException:
             used(self)  # by a constructor of a base class
             raise
-        used(self)  # what is armed at once is the library's own
-        entry = maker(type(self).__name__) if getattr(self, "waiter", None) is None else None
+        entry = maker(type(self).__name__)
         if entry is not None:
             made[id(self)] = entry
 
@@ -326,6 +330,14 @@ def begun(entry: Made | None, function: Any, args: Any, kwargs: Any) -> Generato
         made.pop(id(entry.watching()), None)
     del entry
     return (yield from function(*args, **kwargs))
+
+
+def attribute(thing: Any, name: str) -> Any:
+    """An attribute, whatever its class makes of being asked, or None."""
+    try:
+        return object.__getattribute__(thing, name)
+    except AttributeError:
+        return None
 
 
 def given(parts: Any) -> None:
