@@ -283,7 +283,9 @@ def noting(begin: Callable[..., None]) -> Callable[..., None]:
             used(self)  # by a constructor of a base class
             raise
         entry = maker(type(self).__name__)
-        if entry is not None:
+        if entry is None:
+            made.pop(id(self), None)  # what had this identity before did not say that it ended
+        else:
             made[id(self)] = entry
 
     return noted
