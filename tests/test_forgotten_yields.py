@@ -342,6 +342,23 @@ def test_run_with_debug_turns_it_on_for_routines_as_well(tmp_path: Path) -> None
     assert told(ran(tmp_path, text, "-m", "microthreads", "run")) == []
 
 
+def test_only_the_environment_variable_has_the_kernel_checked_as_well(tmp_path: Path) -> None:
+    text = "print(len(Kernel.default_observers))\n"
+    assert ran(tmp_path, text).stdout == "0\n"
+    assert ran(tmp_path, text, "-u", MICROTHREADS_DEBUG="1").stdout == "1\n"
+
+
+def test_what_lives_until_python_ends_is_told_of_then_and_quietly(tmp_path: Path) -> None:
+    text = """
+    class Circle: pass
+    kept = Circle()
+    kept.kept, kept.call, kept.routine = kept, sleep(1), gather()
+    """
+    done = ran(tmp_path, text)
+    assert [news.split(" was ")[0] for news in told(done)] == ["3: sleep(1)", "3: gather()"]
+    assert "ignored" not in done.stderr
+
+
 def test_where_warnings_are_errors_it_is_one_that_cannot_be_raised_as_pythons_own(
     tmp_path: Path,
 ) -> None:

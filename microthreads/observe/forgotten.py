@@ -177,9 +177,12 @@ def tell(text: str, place: tuple[str, int], module: str | None = None) -> None:
 
 
 def tell_all() -> None:
-    """Tell of all that is left: Python is ending."""
+    """Tell of all that is left: Python is ending, and nothing can be told of after that."""
     for identity in list(made):
         gone(identity)
+    classes: tuple[Any, ...] = (SystemCall, spelling.AwaitableGenerator, Task)
+    for cls in classes:
+        del cls.__del__
 
 
 # What is watched
@@ -222,7 +225,7 @@ def watch_tasks() -> None:
     wrap(Task, "_outcome", lambda task: asked.add(id(task)))
     wrap(Join, "__init__", lambda join, task: asked.add(id(task)))
     wrap(Core, "_call", lambda kernel, task, what: asked.add(id(what)) if is_task(what) else None)
-    setattr(Task, "__del__", lambda task: tell_if(unheard(task)))  # noqa: B010  (mypy knows of none)
+    setattr(Task, "__del__", lambda task: tell_if(unheard(task)))  # noqa: B010  (mypy knows none)
 
 
 def is_task(thing: Any) -> bool:
