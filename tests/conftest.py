@@ -38,8 +38,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    # Parameters of tests live until Python ends, and some are calls that are to be refused.
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Parameters of tests are made before any test runs, and some are calls that are to be refused.
     forgotten.made.clear()
 
 
