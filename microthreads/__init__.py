@@ -186,7 +186,14 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-if os.environ.get("MICROTHREADS_DEBUG", "0") not in ("", "0"):
+_debug = os.environ.get("MICROTHREADS_DEBUG", "0") not in ("", "0")
+
+if _debug or sys.flags.dev_mode:
+    from microthreads.observe.forgotten import watch
+
+    watch()
+
+if _debug:
     from microthreads.observe import Invariants
 
     Kernel.default_observers = (Invariants(),)

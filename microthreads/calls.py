@@ -302,3 +302,15 @@ def discard_all(requests: Iterable[Any]) -> None:
     if kernel is not None:
         for request in requests:
             kernel.discard(request)
+
+
+def _compute(call: Any, *_: Any) -> None:
+    """What a call answers those who compute with it, compare it, or look something up in it."""
+    call._not_made("it is not its result")
+
+
+OF_TWO = "add sub mul truediv floordiv mod pow and or xor lshift rshift"
+OF_ONE = "neg int float index lt le gt ge getitem setitem delitem"
+
+for _verb in (*OF_ONE.split(), *(r + verb for verb in OF_TWO.split() for r in ("", "r"))):
+    setattr(SystemCall, f"__{_verb}__", _compute)

@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any
 
 import microthreads
-from microthreads.demo import Demo
 from microthreads.errors import Cancelled, DeadlockError
 from microthreads.kernel.routines import is_routine
 from microthreads.places import without_our_frames
@@ -124,6 +123,11 @@ def _add_run(commands: Any) -> None:
         'if __name__ == "__main__" part is not run.',
         epilog="example: python3 -m microthreads run program.py:start 8080",
     )
+    run.add_argument(
+        "--debug",
+        action="store_true",
+        help="tell of calls that were never yielded, and the like, at the line that made them",
+    )
     run.add_argument("script", metavar="FILE.py[:ROUTINE]")
     run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS").required = False
     run.set_defaults(action=_run)
@@ -137,6 +141,8 @@ def _positive(text: str) -> int:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    from microthreads.demo import Demo  # noqa: PLC0415  (`run --debug` comes before groups and net)
+
     try:
         demo = Demo(options.clients, options.messages, options.size, options.poller)
         demo.run()
@@ -145,6 +151,10 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.debug:
+        from microthreads.observe.forgotten import watch  # noqa: PLC0415  (costs nothing if not)
+
+        watch()
     path, routine = _split(options.script)
     function = _load(path, routine, options.args)
     try:

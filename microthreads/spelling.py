@@ -20,10 +20,16 @@ class AwaitableGenerator(Generator[Any, Any, T_co], Awaitable[T_co]):
     """What type checkers see of a routine that can be spelled in any way."""
 
 
+watched: Callable[..., Any] | None = None
+"""What makes the spellings in debug mode: see observe/forgotten.py."""
+
+
 def any_spelling(
     function: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, AwaitableGenerator[T]]:
     """Let what an `async def` returns be used by `yield`, `yield from` and `await` alike."""
+    if watched is not None:
+        return cast("Callable[P, AwaitableGenerator[T]]", watched(function))
 
     @coroutine
     @wraps(function)

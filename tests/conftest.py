@@ -13,11 +13,14 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
-import helpers
 import pytest
 
 import microthreads
-from microthreads.observe import Invariants
+from microthreads.observe import Invariants, forgotten
+
+forgotten.watch()  # before helpers imports what it watches
+
+import helpers  # noqa: E402
 
 # selectors2 2.0.2 takes Mapping from a place that Python 3.10 removed.
 if not hasattr(collections, "Mapping"):
@@ -33,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # that: here they are to hear Ctrl-C.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Parameters of tests are made before any test runs, and some are calls that are to be refused.
+    forgotten.made.clear()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -63,6 +71,29 @@ def invariants(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables and helps are as wide as without a terminal, wherever the tests run."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_yields(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[str]]:
+    """A test that makes a call and never yields it fails, unless it is marked `forgets`.
+
+    So does one whose clean-up is cut off by a cancellation. Results that nobody asks for
+    are left alone: many tests start a task for what it does on its way.
+    """
+    news: list[str] = []
+
+    def note(text: str, place: tuple[str, int], module: str | None = None) -> None:
+        news.append(f"{place[0]}:{place[1]}: {text}")
+
+    monkeypatch.setattr(forgotten, "tell", note)
+    monkeypatch.setattr(forgotten, "unheard", lambda task: None)
+    yield news
+    if request.node.get_closest_marker("forgets") is None:
+        assert not news, "\n".join(news)
+    else:
+        gc.collect()  # what it leaves must not be found in the next test
 
 
 @pytest.fixture

@@ -227,12 +227,14 @@ UNFIT = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.forgets
 @UNFIT
 def test_run_of_a_routine_that_was_started_or_is_finished_is_a_runtime_error(unfit: Any) -> None:
     with pytest.raises(RuntimeError):
         run(unfit())
 
 
+@pytest.mark.forgets
 @UNFIT
 def test_spawn_of_a_routine_that_was_started_or_is_finished_is_a_runtime_error(
     goes_on: Any, unfit: Any
@@ -240,6 +242,7 @@ def test_spawn_of_a_routine_that_was_started_or_is_finished_is_a_runtime_error(
     goes_on(refused(lambda: spawn(unfit()), RuntimeError))
 
 
+@pytest.mark.forgets
 @UNFIT
 def test_a_yield_of_a_routine_that_was_started_or_is_finished_is_a_runtime_error(
     goes_on: Any, unfit: Any
@@ -403,6 +406,7 @@ def test_a_capacity_that_is_no_integer_is_a_type_error(capacity: Any) -> None:
 # --- calls in wrong places --------------------------------------------------------------------------
 
 
+@pytest.mark.forgets
 def test_a_call_armed_for_another_task_cannot_be_yielded(goes_on: Any) -> None:
     def check() -> Gen:
         channel: Channel[int] = Channel()
@@ -491,6 +495,7 @@ def test_a_call_awaited_under_asyncio_is_a_clear_error(make: Any) -> None:
         asyncio.run(main())
 
 
+@pytest.mark.forgets
 def test_a_call_driven_by_hand_outside_a_kernel_has_no_effect() -> None:
     channel: Channel[int] = Channel(1)
     generator = (lambda: (yield channel.send(1)))()
@@ -541,11 +546,13 @@ def test_a_select_of_the_same_call_twice_is_a_value_error(goes_on: Any) -> None:
     goes_on(refused(lambda: select(call, sleep(2), call), ValueError))
 
 
+@pytest.mark.forgets
 def test_a_select_of_what_is_no_call_is_a_type_error(goes_on: Any) -> None:
     for thing in (None, 5, "call", [], {}, sleep, [sleep(1)], {sleep(1): 2}):
         goes_on(refused(lambda thing=thing: select(sleep(1), thing), TypeError))
 
 
+@pytest.mark.forgets
 def test_a_select_of_something_unhashable_is_a_type_error_that_names_it(goes_on: Any) -> None:
     goes_on(refused(lambda: select([sleep(1), sleep(2)]), TypeError, r"\[<Sleep"))
 
@@ -589,6 +596,7 @@ def test_a_select_one_of_whose_calls_fails_to_arm_leaves_none_armed(goes_on: Any
     goes_on(check)
 
 
+@pytest.mark.forgets
 def test_a_select_of_sendall_is_refused_and_names_send() -> None:
     with pair() as (a, _):
         with pytest.raises(TypeError, match=r"\bsend\b"):
@@ -602,6 +610,7 @@ def test_a_select_inside_a_select_works_or_is_a_type_error(goes_on: Any) -> None
     goes_on(check)
 
 
+@pytest.mark.forgets
 def test_a_sendall_hidden_in_a_nested_select_is_refused_too() -> None:
     with pair() as (a, _):
         with pytest.raises(TypeError):
@@ -789,6 +798,7 @@ def test_an_option_of_run_is_checked_before_main_runs() -> None:
     assert run(child, clock=microthreads.sim.VirtualClock()) == "value"
 
 
+@pytest.mark.forgets
 def test_a_refused_run_leaves_this_thread_free_for_the_next(vrun: Any) -> None:
     for bad in (None, routine, started()):
         with pytest.raises((TypeError, RuntimeError)):
@@ -796,6 +806,7 @@ def test_a_refused_run_leaves_this_thread_free_for_the_next(vrun: Any) -> None:
     assert vrun(routine("fine")) == "fine"
 
 
+@pytest.mark.forgets
 def test_a_refused_run_leaves_no_descriptor_open() -> None:
     def refuse() -> None:
         with pytest.raises(TypeError):
@@ -837,6 +848,7 @@ class Broken(microthreads.SystemCall[Any]):
             raise ZeroDivisionError(self.where)
 
 
+@pytest.mark.forgets
 @pytest.mark.parametrize("where", ["attempt", "arm"])
 @pytest.mark.parametrize("selected", [False, True])
 def test_an_error_in_a_users_system_call_is_raised_at_its_yield(
@@ -849,6 +861,7 @@ def test_an_error_in_a_users_system_call_is_raised_at_its_yield(
     goes_on(refused(make, ZeroDivisionError, where))
 
 
+@pytest.mark.forgets
 def test_a_system_call_whose_init_was_not_called_is_an_error_at_its_yield(goes_on: Any) -> None:
     class NoInit(microthreads.SystemCall[None]):
         def __init__(self) -> None:

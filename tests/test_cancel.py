@@ -339,6 +339,7 @@ def test_the_second_cancel_keeps_the_first_reason(vrun: Any) -> None:
 # --- level-triggered ------------------------------------------------------------------------
 
 
+@pytest.mark.forgets
 def test_every_yield_of_a_cancelled_task_raises_again(vrun: Any) -> None:
     log: list[Any] = []
     ready: Channel[int] = Channel(9)
@@ -363,6 +364,7 @@ def test_every_yield_of_a_cancelled_task_raises_again(vrun: Any) -> None:
     assert log[:5] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.forgets
 def test_swallowing_one_cancelled_does_not_stop_the_cancellation(vrun: Any) -> None:
     log: list[Any] = []
 
@@ -384,6 +386,7 @@ def test_swallowing_one_cancelled_does_not_stop_the_cancellation(vrun: Any) -> N
     assert log == ["swallowed", Cancelled, 1]
 
 
+@pytest.mark.forgets
 def test_the_other_tasks_run_while_a_task_keeps_swallowing(vrun: Any) -> None:
     log: list[int] = []
 
@@ -725,6 +728,7 @@ def test_the_grace_runs_from_when_cancellation_and_shield_meet(vrun: Any) -> Non
     assert log == [25]
 
 
+@pytest.mark.forgets
 def test_once_its_grace_is_over_every_yield_in_the_shield_raises(vrun: Any) -> None:
     log: list[Any] = []
 

@@ -1423,6 +1423,7 @@ def test_a_cancelled_select_of_a_wait_owns_the_lock_when_it_raises(vrun, make):
     assert log == [True]
 
 
+@pytest.mark.forgets
 def test_a_value_that_was_received_survives_a_cancel_while_the_lock_comes_back(vrun, make):
     log = []
 
@@ -1651,6 +1652,7 @@ def test_a_notified_task_that_waits_for_the_lock_shows_its_owner(vrun):
     assert "main" in after
 
 
+@pytest.mark.forgets
 @pytest.mark.parametrize("seconds", [None, 3])
 def test_a_wait_has_a_repr_before_it_is_made(make, seconds):
     condition = make(name="not empty")
@@ -1679,6 +1681,7 @@ def test_one_wait_can_be_made_again_and_again(vrun, make):
     assert log == [True, True, False, False]
 
 
+@pytest.mark.forgets
 def test_making_a_wait_does_nothing_until_it_is_yielded(vrun, make):
     def main():
         condition = make()

@@ -26,6 +26,8 @@ from microthreads import (
 )
 from microthreads.sim import VirtualClock
 
+pytestmark = pytest.mark.forgets  # random programs are cancelled wherever they are
+
 PROGRAMS = 1000
 AT_ONCE = 100
 TIMES = [0, 0, 0.5, 1, 1, 1.5, 2, 3]

@@ -32,6 +32,7 @@ from microthreads import (
     sleep,
     spawn,
 )
+from microthreads.kernel import Wait
 from microthreads.sim import VirtualClock
 
 Gen = Generator[Any, Any, Any]
@@ -197,7 +198,6 @@ def test_the_message_of_the_error_is_that_of_the_snapshot(vrun: Any) -> None:
 
 
 PENDING = Channel().recv().attempt(None)
-Wait = type(sleep(1).describe())
 
 
 class Take(microthreads.SystemCall[None]):

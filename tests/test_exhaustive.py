@@ -51,6 +51,8 @@ from microthreads.sim import Verdict, explore
 from microthreads.sync.conditions import Condition, ConditionWait
 from microthreads.sync.events import BarrierWait
 
+pytestmark = pytest.mark.forgets  # programs are left in the middle
+
 each = pytest.mark.parametrize("primitive", ALL, ids=lambda primitive: primitive.name)
 each_of_two = pytest.mark.parametrize(
     "primitive", [each for each in ALL if 2 in each.tasks], ids=lambda primitive: primitive.name

@@ -387,6 +387,7 @@ def test_a_straggler_is_left_behind_without_waiting_in_real_time() -> None:
     assert report.seconds < 10
 
 
+@pytest.mark.forgets
 def test_one_that_will_not_end_leaves_the_next_execution_alone() -> None:
     def program() -> Gen:
         def stubborn() -> Gen:
@@ -486,6 +487,7 @@ def test_a_livelock_is_inconclusive(runs: int | None) -> None:
         replay(spinning, report.schedule, most_steps=500)
 
 
+@pytest.mark.forgets
 def test_a_livelock_that_will_not_be_cancelled_is_given_up() -> None:
     def main() -> Gen:
         while True:
@@ -521,6 +523,7 @@ def test_random_search_goes_on_after_a_livelock_and_may_find_a_failure() -> None
     assert explore(program, most_steps=50).verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.forgets
 def test_a_failure_before_a_livelock_counts() -> None:
     def program() -> Gen:
         def spin() -> Gen:

@@ -494,6 +494,7 @@ def test_the_future_of_a_task_that_is_cancelled_before_it_begins_is_done() -> No
         assert "later was cancelled" in str(kernel.run(main()))
 
 
+@pytest.mark.forgets
 def test_the_future_of_a_task_that_is_abandoned_fails(vrun: Any) -> None:
     def stubborn() -> Gen:
         while True:

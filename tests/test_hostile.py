@@ -28,6 +28,8 @@ from hostile import (
 from hostile.case import Case, Cases
 from hostile.trial import aside
 
+pytestmark = pytest.mark.forgets  # programs that are wrong in every way
+
 ONE_IN = 12  # cases
 
 

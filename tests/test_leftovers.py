@@ -20,6 +20,8 @@ from leftovers.ways import WAYS
 
 from microthreads import Socket, current_task, race, run, sleep, spawn
 
+pytestmark = pytest.mark.forgets  # tasks go on in spite of a cancellation
+
 MB = 1 << 20
 HELD = 256 << 10  # bytes that each loser holds
 RACES = 1_500

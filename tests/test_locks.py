@@ -1470,6 +1470,7 @@ def test_one_acquire_can_be_made_again_and_again(vrun):
     assert vrun(main()) is False
 
 
+@pytest.mark.forgets
 def test_making_an_acquire_does_nothing_until_it_is_yielded():
     lock = Lock()
     lock.acquire()
@@ -1528,6 +1529,7 @@ def test_a_name_is_given_by_keyword_only(make):
         make("ledger")
 
 
+@pytest.mark.forgets
 def test_the_calls_of_a_lock_have_a_repr_before_they_are_made():
     lock = Lock(name="ledger")
     for call in [lock.acquire(), lock.acquire(False), lock.acquire(timeout=3)]:

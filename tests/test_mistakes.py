@@ -276,6 +276,7 @@ def waiting_for(future: Future[Any]) -> Gen:
     return (yield wait_future(future))
 
 
+@pytest.mark.forgets
 def test_a_routine_as_a_futures_result_is_refused_and_a_generator_expression_is_not() -> None:
     async def work() -> None: ...
 

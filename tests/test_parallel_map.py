@@ -711,6 +711,7 @@ def test_a_stream_cannot_be_entered_twice(vrun):
     assert vrun(main()) == [1]
 
 
+@pytest.mark.forgets
 def test_a_map_that_is_made_and_thrown_away_gives_no_warning(recwarn):
     taken = []
     parallel_map(Work().coroutine, noted([1], taken), limit=1)

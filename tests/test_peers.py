@@ -420,6 +420,7 @@ def test_a_task_that_joins_itself_gets_an_error(vrun):
     assert vrun(main()) == "goes on"
 
 
+@pytest.mark.forgets
 def test_a_second_cancel_is_felt_as_well(vrun):
     """curio, defect 8: the second cancel is ignored."""
     log = []
@@ -445,6 +446,7 @@ def test_a_second_cancel_is_felt_as_well(vrun):
     assert log == ["cancelled at 1.0"] * 3
 
 
+@pytest.mark.forgets
 def test_a_swallowed_cancel_is_raised_again_at_the_next_yield(vrun):
     """asyncio, defect 8: one except clause too many, and the task survives."""
     log = []

@@ -348,6 +348,7 @@ def test_one_call_object_can_be_made_again_and_again(vrun):
     assert vrun(main()) == ["again"] * 3
 
 
+@pytest.mark.forgets
 def test_a_call_made_but_never_yielded_has_no_effect(vrun):
     def main():
         queue = filled(Queue(1), 1)

@@ -106,6 +106,7 @@ def test_the_finally_of_a_task_cancelled_early_closes_its_socket(vrun: Any, as_t
         assert vrun(main()) == (-1, b"")
 
 
+@pytest.mark.forgets
 def test_a_routine_that_swallows_an_early_cancellation_meets_it_again_and_may_return(
     vrun: Any, as_task: Any
 ) -> None:

@@ -105,6 +105,7 @@ class Compared(SystemCall[int]):
 # ---- select
 
 
+@pytest.mark.forgets
 def test_to_make_a_select_is_linear() -> None:
     def made(number: int) -> int:
         calls = [Compared(each) for each in range(number)]
@@ -244,6 +245,7 @@ def test_a_select_over_many_waits_for_conditions_with_a_lock_each_is_undone_in_l
     assert growth(program) < MOST
 
 
+@pytest.mark.forgets
 def test_a_select_refuses_a_call_given_twice_wherever_the_two_stand() -> None:
     calls = [Queue[int]().get() for _ in range(100)]
     for first, second in [(0, 99), (0, 1), (98, 99), (50, 70)]:

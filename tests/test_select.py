@@ -842,18 +842,21 @@ def test_a_select_of_nothing_is_refused():
         select()
 
 
+@pytest.mark.forgets
 def test_one_call_given_twice_is_refused():
     call = Channel().recv()
     with pytest.raises(ValueError):
         select(call, call)
 
 
+@pytest.mark.forgets
 @pytest.mark.parametrize("thing", [None, 1, "call", Channel(), Channel, print])
 def test_what_is_not_a_system_call_is_refused(thing):
     with pytest.raises(TypeError):
         select(sleep(1), thing)
 
 
+@pytest.mark.forgets
 def test_a_routine_is_not_a_branch_and_the_error_says_what_is():
     def routine():
         yield

@@ -467,6 +467,7 @@ def test_a_permit_and_a_timeout_at_one_moment_neither_lose_nor_double_it(vrun):
         assert (log, free) in [([("x", False)], 1), ([("x", "permit")], 0)]
 
 
+@pytest.mark.forgets
 @SEMAPHORES
 def test_a_semaphore_shows_its_name_and_its_free_permits(make):
     semaphore = make(7, name="slots")
@@ -697,6 +698,7 @@ def test_an_event_is_set_and_cleared_where_no_task_runs(vrun):
     assert log == [("x", True)]
 
 
+@pytest.mark.forgets
 def test_an_event_shows_its_name_and_whether_it_is_set():
     event = Event(name="go")
     unset = repr(event)
@@ -1068,6 +1070,7 @@ def test_a_broken_barrier_error_is_a_runtime_error_as_in_threading():
     assert issubclass(threading.BrokenBarrierError, RuntimeError)
 
 
+@pytest.mark.forgets
 def test_a_barrier_shows_its_name_and_how_many_have_come(vrun):
     def main():
         barrier = Barrier(3, name="start")

@@ -1184,6 +1184,7 @@ MACHINES = [
 by_machine = pytest.mark.parametrize("machine", MACHINES)
 
 
+@pytest.mark.forgets
 @by_machine
 def test_every_lock_does_what_its_model_says(machine):
     check_machine(machine, examples=150, steps=30, derandomize=True)

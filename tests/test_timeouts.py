@@ -104,6 +104,7 @@ def microthreads_routine(function: Any) -> Any:
     return types.coroutine(function)
 
 
+@pytest.mark.forgets
 def test_within_an_expired_block_every_yield_raises_again(vrun: Any) -> None:
     log: list[float] = []
 

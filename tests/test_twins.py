@@ -194,6 +194,7 @@ def test_an_instance_has_the_attributes_of_its_twin(name, attribute):
         assert getattr(ours, attribute) == getattr(twin, attribute)
 
 
+@pytest.mark.forgets
 @pytest.mark.parametrize("name", TWINS)
 def test_what_may_wait_returns_a_system_call_and_nothing_else_does(name):
     arguments = {

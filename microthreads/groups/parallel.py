@@ -13,7 +13,7 @@ from microthreads.groups.group import TaskGroup
 from microthreads.groups.together import results_of
 from microthreads.kernel import Place, Routine, SystemCall, Task, place_of_caller
 from microthreads.kernel.routines import is_routine
-from microthreads.spelling import any_spelling
+from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Semaphore
 
 A = TypeVar("A")
@@ -66,7 +66,7 @@ def parallel_map(fn: Callable[[Any], Any], items: Iterable[Any], *, limit: int) 
     return ParallelMap(fn, items, limit, place_of_caller())
 
 
-class ParallelMap(Generator[Any, Any, list[T]], Generic[T]):
+class ParallelMap(AwaitableGenerator[list[T]], Generic[T]):
     """What `parallel_map` returns: a routine, and a stream."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
-from microthreads.calls import Within, check_seconds
+from microthreads.calls import Within, check_seconds, discard_all
 from microthreads.kernel import PENDING, Pending, SystemCall, Task, Wait, Waiter
 
 if TYPE_CHECKING:
@@ -90,4 +90,8 @@ def limited(
         return Within(call, 0, refuse)
     if timeout is None:
         return call
-    return Within(call, check_seconds(timeout, "timeout"), refuse)
+    try:
+        return Within(call, check_seconds(timeout, "timeout"), refuse)
+    except (TypeError, ValueError):
+        discard_all([call])
+        raise

@@ -54,7 +54,8 @@ class Event(Waitable):
         Returns:
             True; False if the time was over first.
         """
-        call, seconds = EventWait(self), check_timeout(timeout)
+        seconds = check_timeout(timeout)
+        call = EventWait(self)
         return call if seconds is None else Within(call, seconds, no)
 
     def __str__(self) -> str:

@@ -58,12 +58,11 @@ class Semaphore(Acquirable):
         Raises:
             ValueError: A negative timeout, or one without blocking.
         """
-        call = AcquirePermit(self)
         if blocking and timeout is None:
-            return call
+            return AcquirePermit(self)
         if timeout is not None:
             check_seconds(timeout, "acquire")  # -1 has no meaning of its own here
-        return limited(call, blocking, timeout)
+        return limited(AcquirePermit(self), blocking, timeout)
 
     def release(self, n: int = 1) -> None:
         """Give `n` permits back, to the tasks that wait for one. A plain call.

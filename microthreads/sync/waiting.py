@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, Self, TypeVar
 
-from microthreads.calls import Within, check_seconds
+from microthreads.calls import Within, check_seconds, discard_all
 from microthreads.kernel import SystemCall, Task, WaitQueue
 
 T = TypeVar("T")
@@ -121,13 +121,21 @@ def limited(call: SystemCall[Any], blocking: bool, timeout: Any) -> SystemCall[A
     Raises:
         ValueError: A timeout for a call that does not block, or a negative one.
     """
-    if not blocking:
-        if timeout not in (None, FOR_EVER):
-            raise ValueError("acquire() cannot have a timeout when it is not blocking")
-        return Within(call, 0, no)
-    if timeout in (None, FOR_EVER):
+    if blocking and timeout in (None, FOR_EVER):
         return call
-    return Within(call, check_seconds(timeout, "acquire"), no)
+    try:
+        return Within(call, _seconds(blocking, timeout), no)
+    except (TypeError, ValueError):
+        discard_all([call])
+        raise
+
+
+def _seconds(blocking: bool, timeout: Any) -> float:
+    if blocking:
+        return check_seconds(timeout, "acquire")
+    if timeout not in (None, FOR_EVER):
+        raise ValueError("acquire() cannot have a timeout when it is not blocking")
+    return 0
 
 
 def check_timeout(timeout: Any) -> float | None:
