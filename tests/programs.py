@@ -27,6 +27,7 @@ import pytest
 from helpers import ROOT
 
 PACKAGES = {
+    "ab": "apache2-utils",
     "chromium": "chromium",
     "curl": "curl",
     "nc": "netcat-openbsd",

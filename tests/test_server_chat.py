@@ -314,7 +314,7 @@ HANDSHAKE = (
         ("GET", "POST", 405),
         ("Upgrade: websocket\r\n", "", 400),
         ("Version: 13", "Version: 8", 400),
-        ("Host: localhost", "Host: \xff", 403),
+        ("Host: localhost", "Host: \xff", 400),
         ("HTTP/1.1\r\nHost: localhost\r\n", "HTTP/1.0\r\n", 400),
         ("Host: localhost", "Host: localhost\r\nOrigin: http://evil.example", 403),
     ],

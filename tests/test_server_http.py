@@ -173,7 +173,27 @@ def test_a_client_that_does_not_read_is_given_up():
         (b"CONNECT x:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: what\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a/b@c\r\n\r\n", 400),
+        (b"GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET http://user@host/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.2\r\n\r\n", 400),  # no Host
+        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),  # what HTTP/2 begins with
+        (b"GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505),
+        (b"GET / HTTP/1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.10\r\nHost: a\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),  # HTTP/0.9
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20000 + b"\r\n\r\n", 431),
         (b"GET /" + b"x" * 20000, 431),
         (b"GET / HTTP/1.1\r\nHo", 400),  # and no more
@@ -184,6 +204,93 @@ def test_a_bad_request_is_told_so_and_the_connection_ends(request_bytes: bytes, 
     assert statuses(talk.result) == [status]
     assert b"Connection: close" in talk.result
     assert (talk.error, talk.seconds <= 2) == (None, True)
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LENGTH = b"Content-Length: 6\r\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "headers"),
+    [
+        (b"1.1", LENGTH + CHUNKED),
+        (b"1.1", CHUNKED + LENGTH),
+        (b"1.1", CHUNKED.replace(b" chunked", b"\r\n chunked") + LENGTH),  # over two lines
+        (b"1.1", CHUNKED.upper() + LENGTH.lower()),
+        (b"1.1", CHUNKED.replace(b"\r\n", b"\n") + LENGTH),
+        (b"1.1", b"Content-Length: 0\r\n" + CHUNKED),
+        (b"1.0", CHUNKED),  # HTTP/1.0 knows nothing of it
+    ],
+)
+def test_behind_a_body_whose_end_is_uncertain_there_is_no_request(version: bytes, headers: bytes):
+    head = b"POST / HTTP/%b\r\nHost: x\r\nConnection: keep-alive\r\n%b\r\n" % (version, headers)
+    talk = Talk(says(head + b"0\r\n\r\n" + HELLO, end=True), read_all)
+    assert statuses(talk.result) == [400]
+
+
+def test_a_later_version_of_http_1_is_answered_as_1_1_is():
+    assert statuses(Talk(says(HELLO.replace(b"1.1", b"1.2"), end=True)).result) == [200]
+
+
+OLD = b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"
+KEPT = b"\r\nConnection: keep-alive\r\n"
+CLOSED = b"\r\nConnection: close\r\n"
+
+
+def test_an_old_client_that_asks_for_it_may_go_on():
+    for requests in ([OLD * 2 + HELLO], [OLD, OLD, HELLO]):
+        result = Talk(says(*requests, every=1, end=True)).result
+        assert (statuses(result), result.count(KEPT), result.count(b"GET /")) == ([200] * 3, 2, 3)
+        assert CLOSED not in result
+
+
+def test_an_old_client_may_send_a_body_and_go_on():
+    post = OLD.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc")
+    result = Talk(says(post * 2, end=True), read_all).result
+    assert (result.count(KEPT), result.count(b"\r\n\r\nabc")) == (2, 2)
+    unread = Talk(says(post * 2, end=True)).result  # nobody wants the body
+    assert unread.count(b"POST /") == 2
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_an_old_client_goes_on_after_answers_whose_end_it_sees(method: bytes):
+    async def parts(http: Http, request: Request) -> None:
+        if request.path == "/204":
+            await http.respond(204)
+            return
+        length = [("Content-Length", "3")] if request.path == "/length" else []
+        await http.start(200, *length)
+        await http.send(b"abc")
+        await http.finish()
+
+    old = OLD.replace(b"GET", method)
+    known = old.replace(b"/ ", b"/length ") + old.replace(b"/ ", b"/204 ")
+    result = Talk(says(known + old + HELLO, end=True), parts).result
+    # Without a length, the end is seen by the close alone; but a HEAD has no body.
+    heads = 2 if method == b"GET" else 3
+    assert (result.count(KEPT), result.count(CLOSED)) == (heads, method == b"GET")
+    assert len(statuses(result)) == (3 if method == b"GET" else 4)
+
+
+@pytest.mark.parametrize("said", [b"close", b"keep-alive, close", b"upgrade", b""])
+def test_an_old_client_that_asks_for_something_else_may_not(said: bytes):
+    result = Talk(says(OLD.replace(b"Keep-Alive", said) * 2, end=True)).result
+    assert (statuses(result), CLOSED in result, KEPT in result) == ([200], True, False)
+
+
+def test_an_old_client_is_told_that_the_server_stops():
+    stopping = Event()
+
+    async def slow(http: Http, request: Request) -> None:
+        stopping.set()
+        await http.respond(200, b"done")
+
+    result = Talk(says(OLD * 2), slow, stopping).result
+    assert (statuses(result), CLOSED in result) == ([200], True)
+
+
+def test_an_old_client_is_left_after_the_idle_time_as_others_are():
+    assert 60 <= Talk(says(OLD)).seconds <= 62
 
 
 def test_a_body_that_nobody_wanted_is_read_away_if_it_is_small():
@@ -317,8 +424,9 @@ def test_what_a_request_says_is_taken_apart():
     assert (request.raw_path, request.raw_query) == ("/a%2Fb", "c=d%20e&c=&f=")
     assert request.query == {"c": ["d e", ""], "f": [""]}
     assert request.headers == {"host": "x", "x-a": "1, 2", "cookie": "a=1; b=2"}
-    whole = parsed(h11.Request(method="GET", target="http://x?y=z", headers=[("Host", "x")]))
+    whole = parsed(h11.Request(method="GET", target="http://x?y=z", headers=[("Host", "a")]))
     assert (whole.path, whole.raw_path, whole.query) == ("/", "/", {"y": ["z"]})
+    assert (whole.headers, whole.target) == ({"host": "x"}, "http://x?y=z")
     star = parsed(h11.Request(method="OPTIONS", target="*", headers=[("Host", "x")]))
     assert (star.path, star.raw_path) == ("*", "*")
 
@@ -383,6 +491,13 @@ def whole(data: bytes) -> list[bytes]:
 def test_curl_loads_several_files_over_one_connection(server: Server):
     told = curl(*["-o", "/dev/null", f"{server.url}/text"] * 5, "-w", "%{num_connects}")
     assert told == "10000"
+
+
+@needs("ab")
+def test_apache_s_benchmark_keeps_its_connections(server: Server):
+    told = tool("ab", "-q", "-k", "-n", "200", "-c", "5", f"{server.url}/text").stdout
+    assert re.search(r"Keep-Alive requests: +200\n", told)
+    assert re.search(r"Failed requests: +0\n", told)
 
 
 @needs("curl")

@@ -48,8 +48,6 @@ from examples.servers.files.ranges import MOST_RANGES, content_range, layout, nu
         ("bytes=10-20", 10, []),
         ("bytes=" + "9" * 5000 + "-", 10, []),
         ("bytes=-0", 10, []),
-        ("bytes=0-", 0, []),
-        ("bytes=-0", 0, []),
         # Ignored.
         ("", 10, None),
         ("bytes", 10, None),
@@ -65,7 +63,11 @@ from examples.servers.files.ranges import MOST_RANGES, content_range, layout, nu
         ("bytes=²-³", 10, None),
         ("lines=1-2", 10, None),
         ("bytes=0-5,3-9", 10, None),  # more bytes than the file has
+        ("bytes=0-", 0, None),  # of an empty file
+        ("bytes=-0", 0, None),
         ("bytes=-5", 0, None),
+        ("bytes=0-1023", 0, None),
+        ("bytes=5-9,7-", 0, None),
         ("bytes=" + ",".join(["0-0"] * (MOST_RANGES + 1)), 100, None),
     ],
 )

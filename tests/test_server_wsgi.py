@@ -20,15 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from helpers import ROOT
 from programs import Server, needs, tool
+from wsgi_clients import LONG, MIB, ask, body_of, connected, logged, raw, said, serving
 
 from examples.servers.wsgi import __main__ as wsgi
-
-MIB = 1 << 20
-LONG = 20  # seconds that nothing here takes
-
-
-def serving(name, *options, **more):
-    return Server("wsgi", "--app", f"tests.{name}", *options, **more)
 
 
 @pytest.fixture(scope="module")
@@ -64,49 +58,8 @@ def django():
         server.stop()
 
 
-def ask(server, path, method="GET", body=None, headers=(), **options):
-    """A request, on a connection of its own: the status, the headers and the body."""
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=LONG)
-    with contextlib.closing(connection):
-        connection.request(method, path, body, dict(headers), **options)
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-
-
-def body_of(server, path, *arguments, **options):
-    status, _, body = ask(server, path, *arguments, **options)
-    assert status == 200
-    return body
-
-
 def environ(server, path="/environ", **options):
     return json.loads(body_of(server, path, **options))
-
-
-def connected(server):
-    return socket.create_connection((server.host, server.port), timeout=LONG)
-
-
-def raw(server, request):
-    """All that is answered, up to the end of the connection."""
-    with connected(server) as client:
-        client.sendall(request)
-        found = b""
-        while data := client.recv(65536):
-            found += data
-        return found
-
-
-def logged(server, text):
-    return text in body_of(server, "/log").decode().split("\n")
-
-
-def said(server, pattern):
-    """Wait until the standard error has `pattern`."""
-    until = time.monotonic() + LONG
-    while not re.search(pattern, server.stderr()) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert re.search(pattern, server.stderr()), server.stderr()
 
 
 # ---- environ
@@ -150,6 +103,12 @@ def test_a_body_makes_a_type_and_a_length(server):
     assert "HTTP_CONTENT_TYPE" not in found and "HTTP_CONTENT_LENGTH" not in found
 
 
+def test_a_body_in_chunks_has_a_length_when_it_is_there(server):
+    found = environ(server, method="POST", body=iter([b"one", b"two"]), encode_chunked=True)
+    assert found["CONTENT_LENGTH"] == "6"
+    assert "HTTP_TRANSFER_ENCODING" not in found
+
+
 def test_headers_of_one_name_are_joined_and_some_are_left_out(server):
     lines = ["X-A: 1", "X-A: 2", "Cookie: a=1", "Cookie: b=2", "X_A: 3", "Proxy: evil", "x-b: \xe9"]
     request = "\r\n".join(["GET /environ HTTP/1.0", "Host: a", *lines, "", ""]).encode("latin-1")
@@ -168,7 +127,9 @@ def test_targets_of_other_forms(server, target, path):
     request = f"OPTIONS {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     head, _, body = raw(server, request.encode()).partition(b"\r\n\r\n")
     if path:
-        assert (json.loads(body)["PATH_INFO"], json.loads(body)["QUERY_STRING"]) == (path, "q")
+        found = json.loads(body)
+        assert (found["PATH_INFO"], found["QUERY_STRING"]) == (path, "q")
+        assert (found["HTTP_HOST"], found["REQUEST_URI"]) == ("else", target)
     assert (b" 200 " if path else b" 404 ") in head
 
 
@@ -210,7 +171,7 @@ def test_the_next_request_is_not_part_of_the_body(server):
     assert found.count(b"200 OK") == 4 and found.endswith(b"one two three")
 
 
-def test_100_continue_is_sent_when_the_body_is_read_and_not_before(server):
+def test_100_continue_is_sent_before_the_application_is_called(server):
     head = b"POST /read?%s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
     with connected(server) as client:
         client.sendall(head % b"all")
@@ -218,8 +179,8 @@ def test_100_continue_is_sent_when_the_body_is_read_and_not_before(server):
         client.sendall(b"abc")
         assert b" 200 OK" in client.recv(1000)
     with connected(server) as client:
-        client.sendall(head % b"nothing")
-        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        client.sendall(head.replace(b"Length: 3", b"Length: 300000000") % b"all")
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 ")  # too large, so it is not to come
 
 
 def test_a_body_that_comes_too_slowly_is_told_and_frees_its_thread():
@@ -242,7 +203,7 @@ def test_a_client_that_leaves_while_its_body_is_read_is_nothing_to_report(server
 
 def test_a_body_cannot_be_read_when_its_request_is_over(server):
     body_of(server, "/keep", "POST", b"unread")
-    assert body_of(server, "/kept") == b"this request is over"
+    assert b"closed file" in body_of(server, "/kept")
 
 
 # ---- the response
@@ -280,10 +241,44 @@ def test_some_answers_have_no_body(server, status):
 def test_the_answer_to_a_head_has_headers_only(server, path):
     request = f"HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\nGET /late HTTP/1.0\r\n\r\n".encode()
     first, _, rest = raw(server, request).partition(b"\r\n\r\n")
-    assert b" 200 OK" in first
+    assert b" 200 " in first
     assert rest.startswith(b"HTTP/1.1 200 OK") and rest.endswith(b"late")
     lengths = {"/answer?200&hello": b"5", "/length?10&10": b"10"}
     assert path not in lengths or b"Content-Length: " + lengths[path] in first
+
+
+@pytest.mark.parametrize("kind", ["nothing", "empty", "none"])
+def test_no_wrong_length_is_told_to_a_head(server, kind):
+    status, headers, body = ask(server, f"/head?{kind}", "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, None, b"")
+    assert ask(server, f"/head?{kind}")[1]["Content-Length"] == "6"
+
+
+def test_a_204_has_no_length_even_if_the_application_gives_one(server):
+    status, headers, body = ask(server, "/status?204%20No%20Content&Content-Length=5")
+    assert (status, headers["Content-Length"], body) == (204, None, b"")
+    status, headers, body = ask(server, "/status?304%20Not%20Modified&Content-Length=5")
+    assert (status, headers["Content-Length"], body) == (304, "5", b"")  # of the page itself
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        ("299%20My%20own%20phrase", b"HTTP/1.1 299 My own phrase\r\n"),
+        ("200%20%C3%A9", b"HTTP/1.1 200 \xe9\r\n"),
+        ("404%20", b"HTTP/1.1 404 Not Found\r\n"),  # what one does not say is as usual
+        ("404", b"HTTP/1.1 404 Not Found\r\n"),
+        ("499", b"HTTP/1.1 499 \r\n"),
+    ],
+)
+def test_a_phrase_of_the_application_s_own_is_sent_as_it_is(server, status, line):
+    request = b"GET /status?%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert raw(server, request % status.encode()).startswith(line)
+
+
+def test_blanks_round_a_header_s_value_are_taken_off(server):
+    _, headers, body = ask(server, "/status?200%20OK&X-Name=%20%20ada%20%09&X-None=%20")
+    assert (headers["X-Name"], headers["X-None"], body) == ("ada", "", b"hello")
 
 
 def test_headers_come_as_they_are(server):
@@ -326,6 +321,18 @@ def test_a_client_that_does_not_read_makes_the_application_wait(server):
 
 
 # ---- applications that break the rules, or break
+
+
+@pytest.mark.parametrize(("blocks", "body"), [(2, b"onetwo"), (1, b"one"), (0, b"")])
+def test_a_close_that_fails_does_not_cut_off_what_is_whole(broken, blocks, body):
+    connection = http.client.HTTPConnection(broken.host, broken.port, timeout=LONG)
+    with contextlib.closing(connection):
+        for _ in range(2):  # and the connection goes on
+            connection.request("GET", f"/failclose?{blocks}")
+            assert connection.getresponse().read() == body
+    said(broken, rf"(?m)^ERROR GET /failclose\?{blocks}: after the whole answer")
+    said(broken, "ZeroDivisionError: in close")
+    assert logged(broken, "closed failclose")
 
 
 def test_one_that_fails_before_its_first_block_is_a_500_and_is_reported(broken):
@@ -378,7 +385,8 @@ def test_an_error_too_late_is_raised_again(broken):
 
 @pytest.mark.parametrize(
     "what",
-    "status number informational bytes tuple newline name hop length wide text none".split(),
+    "status number digits phrase return escape widephrase informational bytes tuple newline "
+    "name hop length wide text none".split(),
 )
 def test_what_is_not_allowed_is_a_500(broken, what):
     found = raw(

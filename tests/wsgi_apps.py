@@ -1,9 +1,11 @@
 """Small WSGI applications that do what the tests of the WSGI server need, right or wrong."""
 
 import json
+import logging
 import sys
 import threading
 import time
+from urllib.parse import unquote
 from wsgiref.validate import validator
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -68,6 +70,12 @@ def page_read(environ, start_response):
     return [b"%d:" % len(found), b"".join(found)]
 
 
+def page_size(environ, start_response):
+    size = len(environ["wsgi.input"].read())
+    start_response("200 OK", PLAIN)
+    return [b"%d bytes" % size]
+
+
 def page_answer(environ, start_response):
     """Answer with the status in the query, and the body that follows it."""
     status, _, body = environ["QUERY_STRING"].partition("&")
@@ -101,6 +109,36 @@ def page_late(environ, start_response):
     yield b"late"
 
 
+def page_head(environ, start_response):
+    """What is answered to a HEAD, as frameworks do that take the body away."""
+    start_response("200 OK", PLAIN)
+    if environ["REQUEST_METHOD"] == "GET":
+        return [b"a page"]
+    return {"nothing": [], "empty": [b""], "none": ()}[environ["QUERY_STRING"]]
+
+
+def page_status(environ, start_response):
+    """The status line and the headers that the query has, and a body all the same."""
+    status, *headers = unquote(environ["QUERY_STRING"]).split("&")
+    start_response(status, [tuple(each.split("=")) for each in headers])
+    return [b"hello"]
+
+
+def page_large(environ, start_response):
+    """So many bytes of a known text, in one block or in several."""
+    size, blocks = map(int, environ["QUERY_STRING"].split("&"))
+    start_response("200 OK", PLAIN)
+    return Closing([large(size // blocks)] * blocks, "large")
+
+
+LINES = b"".join(b"%07d\n" % number for number in range(100_003))
+
+
+def large(size):
+    """A text no piece of which is like the one beside it."""
+    return (LINES * (size // len(LINES) + 1))[:size]
+
+
 def page_headers(environ, start_response):
     headers = [
         ("Set-Cookie", "a=1"),
@@ -127,7 +165,8 @@ def page_goon(environ, start_response):
 
 
 def page_endless(environ, start_response):
-    start_response("200 OK", PLAIN)
+    """A body without an end; the status may be in the query."""
+    start_response(f"{environ['QUERY_STRING'] or 200} OK", PLAIN)
 
     def blocks():
         while True:
@@ -163,7 +202,7 @@ def page_kept(environ, start_response):
     start_response("200 OK", PLAIN)
     try:
         return [kept.pop().read()]
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return [str(error).encode()]
 
 
@@ -176,6 +215,17 @@ def page_errors(environ, start_response):
 
 
 # What breaks.
+
+
+class FailingClose(Closing):
+    def close(self):
+        super().close()
+        raise ZeroDivisionError("in close()")
+
+
+def page_failclose(environ, start_response):
+    start_response("200 OK", PLAIN)
+    return FailingClose([b"one", b"two"][: int(environ["QUERY_STRING"])], "failclose")
 
 
 def page_fail(environ, start_response):
@@ -240,6 +290,11 @@ def page_wrong(environ, start_response):
     status, headers, body = {
         "status": ("OK", [], []),
         "number": ("20 OK", [], []),
+        "digits": ("\u0662\u0660\u0660 OK", [], []),
+        "phrase": ("200 OK\r\nX-C: d", [], []),
+        "return": ("200 OK\rX-C: d", [], []),
+        "escape": ("200 \x1b[31mOK", [], []),
+        "widephrase": ("200 \u20ac", [], []),
         "informational": ("100 Continue", [], []),
         "bytes": (b"200 OK", [], []),
         "tuple": ("200 OK", (), []),
@@ -264,3 +319,10 @@ def simple(environ, start_response):
 
 validated = validator(simple)
 not_callable = "this"
+
+
+def quoting(environ, start_response):
+    """Fails with all that it was sent in its error, and logs it as well."""
+    text = " ".join(str(value) for name, value in environ.items() if name != "wsgi.errors")
+    logging.getLogger("application").error("cannot answer %s", environ["PATH_INFO"])
+    raise LookupError(text)

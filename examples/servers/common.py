@@ -34,6 +34,7 @@ from microthreads import (
     serve_on,
     wait_signal,
 )
+from microthreads.errors import printable
 
 Handler = Callable[[Stream], Any]
 
@@ -111,6 +112,32 @@ def shown(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class Records(logging.Formatter):
+    """Writes a record so that nothing in it, such as a client's text, passes for another one.
+
+    A record begins at the margin, and nothing else does: not the lines of a traceback, which
+    quotes errors that quote clients. A message has as many lines as its author gave it,
+    whatever it tells of. What a terminal would obey is escaped.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
+        """The message."""
+        text = super().formatMessage(record)
+        if "\n" not in str(record.msg):
+            return printable(text)
+        first, *more = text.split("\n")
+        return "\n".join([printable(first), *map(indented, more)])
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """The lines of a traceback."""
+        return "\n".join(map(indented, super().formatException(ei).split("\n")))
+
+
+def indented(line: str) -> str:
+    """A line that belongs to the one before."""
+    return f"  {printable(line)}"
+
+
 def run_server(args: argparse.Namespace, serving_of: Callable[[Event], Any]) -> int:
     """Run a server until SIGTERM or Ctrl-C; return the exit code.
 
@@ -120,7 +147,9 @@ def run_server(args: argparse.Namespace, serving_of: Callable[[Event], Any]) -> 
             routine that serves.
     """
     level = logging.INFO if args.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Records("%(levelname)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     allow_many_descriptors()
     try:
         stopping = Event(name="stopping")

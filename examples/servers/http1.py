@@ -2,7 +2,8 @@
 
 h11 knows what is allowed when; it does no input and output. Here its events are read
 from a stream and written to one, with what h11 leaves to others: time limits, which
-slow clients run into, and an end of the conversation that loses nothing.
+slow clients run into, connections that are kept with HTTP/1.0, and an end of the
+conversation that loses nothing.
 
 conversation.py goes from one request to the next; messages.py takes apart what a request
 says; limits.py has the time limits.
@@ -22,6 +23,7 @@ except ModuleNotFoundError:
 
 from examples.servers.limits import Limits
 from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase
+from examples.servers.turns import Turns
 from microthreads import (
     Event,
     Stream,
@@ -36,10 +38,13 @@ from microthreads import (
 
 logger = logging.getLogger(__name__)
 
+Header = tuple[str, str] | tuple[bytes, bytes]
+
 LINGER = 1.0  # seconds for a client that has not heard that the server is stopping
 MOST_LEFT = 65536  # bytes of a request's body that nobody wanted, to be read away
 PIECE = 65536  # bytes that are written at once
-IN_A_TURN = 64  # events of h11's, each of which takes some 4 microseconds
+CLOSE, KEEP_ALIVE = b"\r\nConnection: close\r\n", b"\r\nConnection: keep-alive\r\n"
+NO_BODY = (204, 304)  # statuses of responses that have none
 
 
 class Http:
@@ -64,8 +69,9 @@ class Http:
             name = stream.peername
         self.peer = str(name[0]) if isinstance(name, tuple) else "-"
         self._stopping = stopping
-        self._events = 0
+        self._turns = Turns()
         self._body_by = 0.0  # when the request's body must be here
+        self._keeps_old = False  # whether the client may go on, although it speaks HTTP/1.0
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADERS)
 
     @property
@@ -110,10 +116,23 @@ class Http:
         with move_on_after(LINGER):
             while self._h11.their_state is h11.SEND_BODY and left < MOST_LEFT:
                 left += len(await self.read_body())
-        if self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+        states = {self._h11.our_state, self._h11.their_state}
+        if states == {h11.MUST_CLOSE} and self._keeps_old:
+            self._begin_anew()
+        elif states == {h11.DONE}:
+            self._h11.start_next_cycle()
+        else:
             return False  # one of the two wants to close; or it is no longer HTTP
-        self._h11.start_next_cycle()
         return True
+
+    def _begin_anew(self) -> None:
+        """Go on with a client that speaks HTTP/1.0, which h11 always takes leave of."""
+        data, ended = self._h11.trailing_data
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADERS)
+        if data:  # nothing would be the end
+            self._h11.receive_data(data)
+        if ended:
+            self._h11.receive_data(b"")
 
     async def _something_comes(self) -> bool:
         """Wait for the first bytes of a request; not for long when the server is stopping."""
@@ -138,9 +157,8 @@ class Http:
 
     async def _next_event(self) -> Any:
         while True:
-            self._events += 1
-            if self._events % IN_A_TURN == 0:
-                await sleep(0)  # bytes can be thousands of events, and others want their turn
+            if self._turns.over():  # an event takes h11 some 4 microseconds
+                await sleep(0)
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -148,7 +166,7 @@ class Http:
             if event is not h11.NEED_DATA:
                 return event
             if self._h11.they_are_waiting_for_100_continue:
-                go_on = h11.InformationalResponse(status_code=100, headers=[])
+                go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
                 await self._write(self._h11.send(go_on))
             self._h11.receive_data(await self.stream.read())
 
@@ -183,15 +201,22 @@ class Http:
 
     # Responses
 
-    async def respond(self, status: int, body: bytes = b"", *headers: tuple[str, str]) -> None:
-        """Send a whole response."""
-        length = () if status in (204, 304) else (("Content-Length", str(len(body))),)
-        data = self._head(status, *headers, *length) + self._framed(body)
-        await self._write(data + (self._h11.send(h11.EndOfMessage()) or b""))
+    async def respond(
+        self, status: int, body: bytes = b"", *headers: Header, reason: str = ""
+    ) -> None:
+        """Send a whole response. Without a `reason` the status has its usual phrase."""
+        length = () if status in NO_BODY else (("Content-Length", str(len(body))),)
+        data = self._head(status, reason, *headers, *length) + self._framed(body)
+        await self._write(data + self._h11.send(h11.EndOfMessage()))
 
-    async def start(self, status: int, *headers: tuple[str, str]) -> None:
-        """Begin a response. Without a Content-Length the body goes out in chunks."""
-        await self._write(self._head(status, *headers))
+    async def start(
+        self, status: int, *headers: Header, reason: str = "", first: bytes = b""
+    ) -> None:
+        """Begin a response, `first` being the begin of its body.
+
+        Without a Content-Length the body goes out in chunks.
+        """
+        await self._write(self._head(status, reason, *headers) + self._framed(first))
 
     async def send(self, data: bytes) -> None:
         """Send a part of the body; of the answer to a HEAD there is none."""
@@ -201,14 +226,25 @@ class Http:
         """End the response."""
         await self._write(self._h11.send(h11.EndOfMessage()))
 
-    def _head(self, status: int, *headers: tuple[str, str]) -> bytes:
-        everything = [("Date", formatdate(usegmt=True)), *headers]
+    def _head(self, status: int, reason: str, *headers: Header) -> bytes:
+        everything: Any = [("Date", formatdate(usegmt=True)), *headers]
         if self._is_stopping():
             everything.append(("Connection", "close"))
-        response = h11.Response(status_code=status, headers=everything, reason=phrase(status))
+        text = (reason or phrase(status)).encode("latin-1")
+        response = h11.Response(status_code=status, headers=everything, reason=text)
         data = self._h11.send(response)
         self.status = status
-        return data or b""
+        self._keeps_old = self._may_keep_old(response)
+        return data.replace(CLOSE, KEEP_ALIVE, 1) if self._keeps_old else data
+
+    def _may_keep_old(self, response: h11.Response) -> bool:
+        """Whether a client that speaks HTTP/1.0 asks to go on, and sees where this ends."""
+        if self.request is None or self.request.http_version != b"1.0":
+            return False
+        ends = self.is_head or response.status_code in NO_BODY
+        ends = ends or any(name == b"content-length" for name, _ in response.headers)
+        asked, told = connection_of(self.request), connection_of(response)
+        return ends and b"keep-alive" in asked and b"close" not in asked | told
 
     def _framed(self, data: bytes) -> bytes:
         if not data or self.is_head:
@@ -237,21 +273,11 @@ class Http:
             await self.respond(error.status, text, plain, ("Connection", "close"))
 
     async def close(self) -> None:
-        """Close, but not before the client has had time to read the last response.
-
-        What is left unread at a close makes the system reset the connection, and the
-        client may lose what it has not read yet.
-        """
-        if self.stream.closed:
-            return
+        """End the connection; a response that is not whole does not look whole."""
         if self._h11.our_state is h11.SEND_BODY and self._h11.their_http_version == b"1.0":
-            self.stream.abort()  # what ends by a close would look whole, and it is not
-            return
-        with contextlib.suppress(OSError), move_on_after(LINGER):
-            await self.stream.write_eof()
-            for _ in range(64):
-                if not await self.stream.read():
-                    break
+            self.stream.abort()  # the end of the connection would be that of the body
+        else:
+            await self.stream.finish()
 
     def log(self) -> None:
         """Write the line that the log has for each request. A plain call."""
@@ -264,3 +290,9 @@ class Http:
         """The connection is no longer HTTP's: what has come after the request."""
         data, _ = self._h11.trailing_data
         return bytes(data)
+
+
+def connection_of(event: h11.Request | h11.Response) -> set[bytes]:
+    """What the Connection headers say, in lower case."""
+    values = [value.lower() for name, value in event.headers if name == b"connection"]
+    return {word.strip() for value in values for word in value.split(b",")}

@@ -106,6 +106,7 @@ def files_options(folder: Path, stack: ExitStack, places: Places) -> list[str]:
     (root / "hello.txt").write_text("hello\n")
     (root / "a file.html").write_text("<p>hello</p>\n")
     (root / "folder" / "index.html").write_text("an index\n")
+    (root / "empty.txt").write_bytes(b"")
     (root / "big").write_bytes(bytes(16 * MIB))
     (root / "known").write_bytes(os.urandom(3000))
     return ["--root", str(root)]

@@ -71,6 +71,15 @@ CHUNKED = (
     b"POST /upload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 )
 
+# What lies where one request ends and the next begins.
+HTTP = (
+    CHUNKED.replace(b"\r\n\r\n5", b"\r\nContent-Length: 15\r\n\r\n5") + get(b"/smuggled"),
+    b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" * 3,
+    b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + get(b"/"),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    get(b"http://else:80/", b"Connection: close"),
+)
+
 JOINING = b'{"type": "join", "name": "bob", "room": "lobby"}'
 SAYING = b'{"type": "say", "text": "hello, all 12 of you"}'
 JOIN, SAY = frame(JOINING), frame(SAYING)
@@ -114,7 +123,9 @@ ENTRIES = [
             b"HEAD /folder HTTP/1.0\r\n\r\n",
             b"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
             get(b"http://127.0.0.1:80/../folder/../hello.txt"),
+            get(b"/empty.txt", b"Range: bytes=0-1023"),
             CHUNKED,
+            *HTTP,
         ),
         greedy=get(b"/big"),
         oversize=long_http(),
@@ -131,12 +142,12 @@ ENTRIES = [
             post(b"/upload", b"hello, world 123"),
             b"POST /upload HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
             CHUNKED,
-            b"HEAD / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+            b"HEAD /upload HTTP/1.1\r\nHost: x\r\n\r\n",
+            *HTTP,
         ),
         greedy=get(b"/") * 20,
         oversize=(*long_http(), post(b"/upload", bytes(8 * MIB))),
-        # A client that does not read keeps a thread, until its time is over.
-        prepare=lambda *_: ["--threads", "40", "--write-seconds", "2"],
+        prepare=lambda *_: ["--write-seconds", "2", "--max-spool", "64"],
         good=good_http,
     ),
     Entry(

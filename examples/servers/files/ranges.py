@@ -4,9 +4,9 @@
 response, in which a `range` stands for bytes of the file and `bytes` for themselves. So
 all of it can be tested without a file.
 
-Two kinds of header are ignored, as the RFC allows, and the whole file is sent: what is
-no list of byte ranges, and what asks for so many pieces, or for pieces that overlap so
-much, that answering costs more than the file.
+Three kinds of header are ignored, as the RFC allows, and the whole file is sent: what is
+no list of byte ranges; what asks for so many pieces, or for pieces that overlap so much,
+that answering costs more than the file; and any, if the file is empty.
 """
 
 from __future__ import annotations
@@ -40,10 +40,8 @@ def ranges_of(header: str, size: int) -> list[range] | None:
     if not asked or len(asked) > MOST_RANGES or None in found:
         return None
     parts = [part for part in found if part]
-    if sum(map(len, parts)) > size:
+    if sum(map(len, parts)) > size or size == 0:
         return None
-    if size == 0 and any(one.startswith("-") and number(one[1:]) for one in asked):
-        return None  # the last bytes of nothing are all of it
     return parts
 
 

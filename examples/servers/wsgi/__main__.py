@@ -1,11 +1,13 @@
 """A server for WSGI applications, as they are: Flask's, Django's, or a plain function.
 
 The kernel has all the connections, and a few threads run the application: a request
-takes a thread when it is there, not while a connection waits for the next one. More
+takes a thread when all of it is there, its body as well, and gives it back when its answer
+is made, not when it is read. So a thread waits for no client, however slow that is. More
 requests than threads wait in line, and the kernel goes on meanwhile.
 
 Here are the options, the threads and a small application; what PEP 3333 asks for is in
-gateway.py. `Gateway.answer` is where the kernel and the threads meet.
+gateway.py, and what waits for slow clients in spool.py. `Gateway.answer` is where the
+kernel and the threads meet.
 
 Try: `curl -N` the path /count of the built-in application, and stop it half way: the
 log says so. Then `--app` your own, and `--threads 1` to see requests wait for each other.
@@ -16,7 +18,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import math
 import os
 import socket
 import sys
@@ -24,6 +25,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper
@@ -35,9 +37,10 @@ from examples.servers.common import make_parser, positive, run_server, serving
 from examples.servers.conversation import converse
 from examples.servers.http1 import Http
 from examples.servers.limits import add_limits, limits_of
-from examples.servers.messages import Request
-from examples.servers.wsgi.gateway import Application, Call
-from microthreads import Event, Stream, wait_future
+from examples.servers.messages import BadRequest, Request
+from examples.servers.wsgi.gateway import Application, Call, environ_of
+from examples.servers.wsgi.spool import Answer, Disk, Full, Upload
+from microthreads import Event, Stream
 
 EXAMPLES = """examples:
   python3 -m examples.servers.wsgi                               a small application
@@ -52,6 +55,12 @@ Then, in another terminal:
 
 logger = logging.getLogger("wsgi")
 
+MIB = 1 << 20
+KEPT = {
+    "--max-body": (256, "how large a request's body may be"),
+    "--ahead": (48, "how far an answer may be ahead of its client; then its thread waits"),
+    "--max-spool": (1024, "how much a process may have on the disk, in the folder $TMPDIR"),
+}
 LAST_SECONDS = 1.0  # for threads that have just been told that their client is gone
 
 
@@ -61,8 +70,11 @@ class Gateway:
     def __init__(self, args: argparse.Namespace) -> None:
         self._application: Application = args.app
         self._limits = limits_of(args)
+        self._most = args.max_body * MIB
+        self._ahead = args.ahead * MIB
+        self._disk = Disk(args.max_spool * MIB)
         self._threads = ThreadPoolExecutor(args.threads, thread_name_prefix="wsgi")
-        self._running: set[Future[None]] = set()
+        self._asked: set[Future[None]] = set()  # requests that run, or wait for a thread
         self._environ = {
             "SERVER_SOFTWARE": "microthreads",
             "wsgi.version": (1, 0),
@@ -76,28 +88,48 @@ class Gateway:
 
     def handler(self, stopping: Event) -> Callable[[Stream], Any]:
         """What serves one client."""
-        # The time for a body is not counted here while its request waits for a thread,
-        # or while the application does other things: so `Call` counts it.
-        limits = self._limits._replace(body=math.inf)
-        return lambda stream: converse(prompt(stream), self.answer, stopping, limits)
+        return lambda stream: converse(prompt(stream), self.answer, stopping, self._limits)
 
     async def answer(self, http: Http, request: Request) -> None:
-        """Have a thread answer a request, and wait for it."""
-        call = Call(self._application, http, request, self._environ, self._limits.body)
-        future = self._threads.submit(call.run)
-        self._running.add(future)
-        future.add_done_callback(self._running.discard)
+        """Have a thread answer a request, and send what it gives."""
+        with closing(Upload(self._disk)) as upload, closing(Answer(self._disk, self._ahead)) as out:
+            await self.receive(http, request, upload)
+            environ = self._environ | environ_of(http, request, upload)
+            call = Call(self._application, http, environ, upload, out, self.wanted)
+            future = self._threads.submit(call.run)
+            self._asked.add(future)
+            future.add_done_callback(self._asked.discard)
+            try:
+                await call.deliver()
+            finally:
+                future.cancel()  # if it still waits for a thread, nobody waits for it
+
+    async def receive(self, http: Http, request: Request, upload: Upload) -> None:
+        """Wait until the request's body is all there.
+
+        Raises:
+            BadRequest: It is too large, not as it was announced, or comes too slowly.
+        """
+        if int(request.headers.get("content-length", "0")) > self._most:
+            raise BadRequest(413, f"a body may have {self._most} bytes")
         try:
-            await wait_future(future)
-        finally:
-            future.cancel()  # if it still waits for a thread, nobody waits for it
-            call.over = True
-        await call.finish()
+            while piece := await http.read_body():
+                upload.put(piece)
+                if upload.size > self._most:
+                    raise BadRequest(413, f"a body may have {self._most} bytes")
+        except Full as error:
+            logger.warning("%s: %s", http.peer, error)
+            raise BadRequest(503, "there is no room for this body now") from None
+        upload.file.seek(0)
+
+    def wanted(self) -> bool:
+        """Whether a request waits for a thread."""
+        return not all(each.running() or each.done() for each in list(self._asked))
 
     def end(self) -> None:
         """Wait a moment for threads whose time is over; end the process if they go on."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-        _, others = wait(list(self._running), LAST_SECONDS)
+        _, others = wait(list(self._asked), LAST_SECONDS)
         if others:
             logger.error("%d requests still run; the process ends without them", len(others))
             for stream in (sys.stdout, sys.stderr):
@@ -183,6 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threads = "requests that run at once, in each process (default: %(default)s)"
     add("--threads", type=positive, default=8, metavar="N", help=threads)
     add_limits(parser)
+    group = parser.add_argument_group("what is kept for slow clients, in MiB")
+    for option, (default, text) in KEPT.items():
+        shown = f"{text} (default: %(default)s)"
+        group.add_argument(option, type=positive, default=default, metavar="MIB", help=shown)
     args = parser.parse_args(arguments)
     gateway = Gateway(args)
     code = run_server(
