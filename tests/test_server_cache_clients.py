@@ -164,6 +164,17 @@ def test_what_is_large_is_freed_bit_by_bit_and_costs_nothing_from_the_beginning(
     vrun(main())
 
 
+def test_lists_to_wait_for_subscriptions_and_keys_to_watch_have_a_limit():
+    async def main():
+        client = a_client(Store())
+        many = [b"%d" % index for index in range(10_001)]
+        for words in ([b"BLPOP", *many, b"0"], [b"SUBSCRIBE", *many], [b"WATCH", *many]):
+            assert perform(client, words).startswith(b"-ERR a client")
+        assert (client.topics, client.store._watched) == ({}, {})
+
+    run(main())
+
+
 def test_a_value_that_is_copied_at_each_command_counts_for_many_commands():
     async def main():
         client = a_client(Store())

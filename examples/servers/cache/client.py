@@ -78,6 +78,7 @@ class Client:
         peer: The address of its other end.
         number, name: What CLIENT LIST calls it.
         since: When it came.
+        parser: What cuts commands out of what it sends.
         form: The version of the protocol that it speaks.
         stranger: Whether it has still to give the password.
         topics: What it is subscribed to.
@@ -304,4 +305,5 @@ class Client:
             if not found:
                 self.leaving = True
                 return b""
-            self.keep(found)
+            self.early += found
+            self.weigh()

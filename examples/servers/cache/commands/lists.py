@@ -23,6 +23,7 @@ from examples.servers.cache.table import (
 )
 
 POSITIVE = "ERR value is out of range, must be positive"
+AT_ONCE = 1000  # lists that a client may wait for
 FEW = 10  # items that are looked for one by one
 PASSED = 1000  # items that are passed as fast as a piece of work is done
 
@@ -123,6 +124,8 @@ def brpop(client: Client, key: bytes, word: bytes, *words: bytes) -> Reply:
 def popped_or_blocked(client: Client, words: tuple[bytes, ...], left: bool) -> Reply:
     """Take an item off the first list that there is, or wait for one."""
     keys, wait = words[:-1], seconds(words[-1])
+    if len(keys) > AT_ONCE:
+        raise Refused(f"ERR a client waits for {AT_ONCE} lists at most")
     for each in keys:
         item = client.store.pop(each, left)
         if item is not None:
