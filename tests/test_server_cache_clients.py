@@ -24,6 +24,7 @@ from examples.servers.cache.resp import Parser
 from examples.servers.cache.scans import PAGE, WALKS, Scans
 from examples.servers.cache.store import Store
 from examples.servers.cache.table import perform
+from examples.servers.common import Records
 from examples.servers.turns import others_first
 from microthreads import run, spawn
 
@@ -380,17 +381,15 @@ def test_no_bytes_of_a_client_forge_a_line(server):
         assert [line.split()[-2] for line in lines if line] == ["cmd=NULL", "cmd=client"]
 
 
-def test_the_name_of_a_clients_socket_forges_no_line_in_the_log(caplog):
+def test_the_name_of_a_clients_socket_forges_no_line(caplog):
     async def main():
         client = a_client(Store())
-        client.peer = "\0evil\nWARNING forged\x1b[2J"
+        client.peer = "\0evil\nid=9 forged\x1b[2J"
         client.stream.abort = lambda: None
+        line = perform(client, [b"CLIENT", b"INFO"]).split(b"\r\n", 1)[1]
+        assert (line.count(b"\n"), b"\x1b" in line) == (2, False)
         client.cut("of a test")
-        assert caplog.messages == [
-            r"client 1 (\x00evil\nWARNING forged\x1b[2J) was cut off: of a test"
-        ]
-        reply = perform(client, [b"CLIENT", b"INFO"])
-        assert reply.count(b"\n") == 3
+        assert "\n" not in Records("%(message)s").format(caplog.records[-1])
 
     with caplog.at_level(logging.WARNING):
         run(main())

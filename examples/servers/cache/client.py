@@ -30,7 +30,6 @@ from examples.servers.cache.transactions import Transaction, Watch
 from examples.servers.common import shown
 from examples.servers.turns import IN_A_TURN, Turns, others_first
 from microthreads import Event, Stream, now, select, sleep_until
-from microthreads.errors import printable
 
 if TYPE_CHECKING:
     from examples.servers.cache.__main__ import Cache
@@ -171,8 +170,9 @@ class Client:
 
     def leave_for(self, reason: str) -> None:
         """Answer no more, and say why in the log."""
-        who = printable(shown(self.peer))
-        logger.warning("client %d (%s) was cut off: %s", self.number, who, reason)
+        logger.warning(
+            "client %d (%s) was cut off: %s", self.number, shown(self.peer), reason
+        )  # a name that would forge a line is escaped where all are written: common.py
         self.leaving = True
 
     def gone(self) -> None:
