@@ -110,7 +110,14 @@ class Server:
         addresses: All lines "listening on", without these words.
     """
 
-    def __init__(self, name: str, *arguments: str, listening: int = 1, check: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        listening: int = 1,
+        check: bool = True,
+        **environment: str,
+    ) -> None:
         """Start ``examples.servers.NAME`` with ``--port 0``, and wait until it listens.
 
         Args:
@@ -118,8 +125,11 @@ class Server:
             *arguments: Its options.
             listening: On how many addresses it says that it listens.
             check: Whether the kernel checks its invariants.
+            **environment: Variables for it.
         """
-        environment = {**os.environ, "MICROTHREADS_DEBUG": "1" if check else "0"}
+        environment = {
+            **os.environ, "MICROTHREADS_DEBUG": "1" if check else "0", **environment
+        }  # fmt: skip
         self.errors = tempfile.TemporaryFile("w+")  # a pipe that nobody reads could fill up
         self.process = subprocess.Popen(
             [sys.executable, "-W", "default", "-m", f"examples.servers.{name}"]
@@ -177,6 +187,17 @@ class Server:
         self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Meanwhile it stands still: all that is sent to it is there when it goes on."""
+        self.signal(signal.SIGSTOP)
+        try:
+            while Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                time.sleep(0.001)
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def descriptors(self) -> int:
         """How many descriptors it has open."""

@@ -14,7 +14,7 @@ import pytest
 from helpers import python
 from programs import Server, needs, tool
 
-from examples.servers.cache.resp import bulks
+from examples.servers.cache.replies import bulks
 
 MEBIBYTE = 1 << 20
 
@@ -237,7 +237,7 @@ EXISTS h -> (integer) 0
 SESSION = """
 SELECT 0 -> OK
 SELECT 1 -> (error) ERR DB index is out of range
-SELECT x -> (error) ERR invalid DB index
+SELECT x -> NOT_A_NUMBER
 CLIENT SETNAME me -> OK
 CLIENT SETNAME "a b" -> (error) ERR Client names cannot contain spaces, newlines or special characters.
 CLIENT SETINFO LIB-NAME x -> OK
@@ -248,7 +248,7 @@ CONFIG GET nothing -> (empty array)
 CONFIG SET a b -> (error) ERR unknown subcommand 'SET'. Try CONFIG HELP.
 COMMAND -> (empty array)
 COMMAND DOCS -> (empty array)
-HELLO 3 -> (error) NOPROTO unsupported protocol version
+HELLO 4 -> (error) NOPROTO unsupported protocol version
 HELLO x -> (error) ERR Protocol version is not an integer or out of range
 RESET -> RESET
 QUIT -> OK
@@ -402,7 +402,7 @@ def test_limits_of_values_and_of_memory():
             assert client.ask("GET", "1") == "x" * 2000
             assert client.ask("DEL", *range(1, 101)) == 100
             assert client.ask("LPUSH", "l", "x") == 1
-            assert client.ask("MGET", *["200"] * 3).startswith("-ERR the reply would be larger")
+            assert client.ask("MGET", *["200"] * 30) == ["x" * 2000] * 30
             assert client.ask("CONFIG", "GET", "maxmemory") == ["maxmemory", str(MEBIBYTE)]
             assert client.ask("SET", "a", "x" * 2049) == "-ERR Protocol error: invalid bulk length"
         server.stop()

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from examples.servers.cache import containers, session, strings  # noqa: F401  (the commands)
+import examples.servers.cache.commands  # noqa: F401  (they are in the table then)
+import microthreads
 from examples.servers.cache.client import Client
 from examples.servers.cache.pubsub import Hub, Mailbox, Topic
-from examples.servers.cache.resp import Parser
+from examples.servers.cache.scans import Scans
 from examples.servers.cache.store import (
     AT_ONCE,
     DEADLINE,
@@ -26,6 +27,7 @@ from examples.servers.cache.store import (
     cost_of_items,
 )
 from examples.servers.cache.table import perform
+from examples.servers.turns import others_first
 from microthreads import now, select, sleep, sleep_until, spawn
 
 
@@ -106,7 +108,7 @@ def test_many_keys_that_end_at_once_do_not_keep_others_waiting(vrun):
         seen = []
         while store.data:
             seen.append(len(store.data))
-            yield sleep(0)
+            yield others_first()
         assert len(seen) >= 4
 
     vrun(main())
@@ -231,12 +233,37 @@ def test_what_is_used_is_the_cost_of_all_there_is(steps):
         assert all(value or isinstance(value, bytes) for value in store.data.values())
 
 
+def a_client(store, hub=None):
+    """A client without a connection."""
+    limits = {"max_memory": float("inf"), "max_value": 1000, "max_behind": 1000, "password": b""}
+    cache = SimpleNamespace(
+        store=store,
+        hub=hub or Hub(),
+        held=0,
+        performed=0,
+        scans=Scans(),
+        clients={},
+        visits=0,
+        since=0.0,
+        **limits,
+    )
+    cache.hold_no_more_than_allowed = lambda: None
+    return Client(cache, SimpleNamespace(peername=("127.0.0.1", 1)), 1)
+
+
 GIVEN = st.one_of(
     st.tuples(st.sampled_from([b"SADD", b"SREM", b"HDEL", b"LPUSH"]), KEYS, ITEMS),
     st.tuples(st.just(b"HSET"), KEYS, ITEMS.map(lambda items: items * 2)),
     st.tuples(st.sampled_from([b"SPOP", b"LPOP", b"RPOP"]), KEYS, st.sampled_from([[], [b"2"]])),
     st.tuples(st.sampled_from([b"APPEND", b"SET"]), KEYS, ITEMS.map(lambda items: items[:1])),
-    st.tuples(st.sampled_from([b"DEL", b"INCR", b"PERSIST"]), KEYS, st.just([])),
+    st.tuples(st.sampled_from([b"DEL", b"INCR", b"PERSIST", b"GETDEL"]), KEYS, st.just([])),
+    st.tuples(st.sampled_from([b"RENAME", b"RPOPLPUSH"]), KEYS, KEYS.map(lambda key: [key])),
+    st.tuples(st.just(b"LTRIM"), KEYS, st.sampled_from([[b"1", b"-1"], [b"0", b"-2"]])),
+    st.tuples(st.just(b"LREM"), KEYS, ITEMS.map(lambda items: [b"-1", items[0]])),
+    st.tuples(st.just(b"LSET"), KEYS, ITEMS.map(lambda items: [b"0", items[0]])),
+    st.tuples(st.just(b"SMOVE"), KEYS, st.tuples(KEYS, st.binary(max_size=5)).map(list)),
+    st.tuples(st.just(b"HINCRBY"), KEYS, st.sampled_from([[b"f", b"1"], [b"f", b"1000"]])),
+    st.tuples(st.just(b"SETRANGE"), KEYS, ITEMS.map(lambda items: [b"3", items[0]])),
     st.tuples(st.sampled_from([b"SETEX"]), KEYS, st.just([b"1", b"x"])),
     st.tuples(st.sampled_from([b"EXPIRE"]), KEYS, st.sampled_from([[b"1"], [b"-1"]])),
 )
@@ -245,9 +272,12 @@ GIVEN = st.one_of(
 @settings(max_examples=200)
 @given(st.lists(GIVEN, max_size=30))
 def test_commands_account_for_all_that_they_change(commands):
+    microthreads.run(accounted(commands))
+
+
+async def accounted(commands):
     store = Store(clock=lambda: 0.0)
-    limits = SimpleNamespace(max_memory=float("inf"), max_value=1000)
-    client = SimpleNamespace(store=store, cache=limits, topics={})
+    client = a_client(store)
     for name, key, words in commands:
         reply = perform(client, [name, key, *words])
         assert reply.endswith(b"\r\n") and not reply.startswith(b"-ERR wrong number")
@@ -295,15 +325,19 @@ def test_who_has_left_leaves_nothing_behind():
 def test_a_mailbox_that_is_full_takes_no_more_and_is_emptied():
     mailbox = Mailbox(300)
     assert (bool(mailbox), mailbox.filled.is_set()) == (False, False)
-    assert [mailbox.put(b"x" * 36) for _ in range(3)] == [True] * 3
+    assert [mailbox.put(b"*", b"x" * 36) for _ in range(3)] == [True] * 3
     assert mailbox.filled.is_set()
-    assert mailbox.take() == b"x" * 108
-    assert [mailbox.put(b"x" * 36) for _ in range(4)] == [True] * 3 + [False]
+    assert mailbox.take() == (b"*" + b"x" * 36) * 3
+    assert [mailbox.put(b"*", b"x" * 36) for _ in range(4)] == [True] * 3 + [False]
     assert (bool(mailbox), mailbox.filled.is_set()) == (False, False)
 
 
-def test_mail_goes_out_before_the_reply_to_a_command_that_came_after_it():
-    client = SimpleNamespace(topics={}, leaving=False, parser=Parser(), mail=Mailbox(1000))
-    client.cache = SimpleNamespace(performed=0)
-    client.mail.put(b"mail")
-    assert list(Client.replies(client, [[b"PING"]])) == [b"mail+PONG\r\n"]
+def test_mail_goes_out_before_the_reply_to_a_command_that_came_after_it(vrun):
+    def main():
+        yield
+        client = a_client(Store())
+        client.mail = Mailbox(1000)
+        client.mail.put(b">", b"mail")
+        assert list(client.answers(b"PING\r\n")) == [b">mail+PONG\r\n"]
+
+    vrun(main())

@@ -7,12 +7,25 @@ counts what they are worth, and gives way in between, so that others are answere
     for command in commands:
         perform(command)
         if turns.over():
-            await sleep(0)
+            await others_first()
 """
 
 from __future__ import annotations
 
+from microthreads import SystemCall, sleep
+
 IN_A_TURN = 64  # pieces of work, each of some microseconds
+MOMENT = 1e-9  # seconds
+
+
+def others_first() -> SystemCall[None]:
+    """A system call that gives way to all who could go on, with what has come for them.
+
+    A `sleep(0)` gives way to the tasks that are ready. While there are any, the kernel looks
+    only once in 61 resumes for what has come from outside, which is right for short steps, but
+    a turn is a long one. A wait, however short, has it look at once.
+    """
+    return sleep(MOMENT)
 
 
 class Turns:
@@ -26,6 +39,14 @@ class Turns:
 
     def __init__(self, most: int = IN_A_TURN) -> None:
         self._left = self._most = most
+
+    def count(self, work: int) -> None:
+        """Count work that was done; the next `over` tells. A plain call.
+
+        Args:
+            work: How many pieces it is worth.
+        """
+        self._left -= work
 
     def over(self, work: int = 1) -> bool:
         """Count work that was done; True if it is time to give way. A plain call.

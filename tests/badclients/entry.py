@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -61,6 +63,7 @@ class Entry:
         growth: Bytes that its memory may grow by, meanwhile.
         idle: And so many for each of those who are slow, or say nothing.
         encrypted: Whether it speaks TLS.
+        expected: What the lines are like that it may write into its log of such clients.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Entry:
     growth: int = 32 * MIB
     idle: int = 16_384
     encrypted: bool = False
+    expected: str = r"(?!)"
 
 
 class Target:
@@ -90,6 +94,9 @@ class Target:
         self.server = stack.enter_context(Server(entry.module, *options, check=check))
         self.samples = tuple(map(self.filled, entry.samples))
         self.greedy = self.filled(entry.greedy)
+        self._hearing = threading.Lock()
+        self._heard, self._unexpected = 0, b""
+        self._known = re.compile(entry.expected.encode())
 
     def filled(self, data: bytes) -> bytes:
         """An input, with the port in it."""
@@ -125,12 +132,19 @@ class Target:
             self.entry.talk(connection)
 
     def said(self) -> int:
-        """How many bytes the server has written on its standard error."""
-        return os.fstat(self.server.errors.fileno()).st_size
+        """How many bytes the server has written into its log that are not expected."""
+        return len(self.stderr())
 
     def stderr(self) -> str:
         """What that was. The server writes where the file is at, so here nothing may move that."""
-        return os.pread(self.server.errors.fileno(), self.said(), 0).decode(errors="replace")
+        with self._hearing:  # threads of clients ask
+            number = self.server.errors.fileno()
+            data = os.pread(number, os.fstat(number).st_size - self._heard, self._heard)
+            data = data[: data.rfind(b"\n") + 1]  # whole lines
+            self._heard += len(data)
+            lines = data.splitlines(keepends=True)
+            self._unexpected += b"".join(line for line in lines if not self._known.match(line))
+            return self._unexpected.decode(errors="replace")
 
 
 def connected(sock: socket.socket, address: Any) -> None:

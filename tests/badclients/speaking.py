@@ -185,7 +185,7 @@ def talk_cache(connection: Connection) -> None:
 
 
 def good_resp(sent: bytes, answer: bytes) -> bool:
-    return answer[:1] in (b"", b"+", b"-", b":", b"$", b"*") and (
+    return answer[:1] in (b"", *map(bytes, zip(b"+-:$*%~>_="))) and (
         not answer or answer.endswith(b"\r\n")
     )
 

@@ -200,6 +200,21 @@ ENTRIES = [
             b'KEYS *a*b?[^x-z]\\*\r\nEXISTS a b\r\nTYPE a\r\nDBSIZE\r\nSELECT 0\r\nECHO "a\\x41 \\n"\r\n',
             b"EXPIRE a 100\r\nPERSIST a\r\nAPPEND a 'x y'\r\nSTRLEN a\r\nDEL a b\r\nCOMMAND DOCS\r\n",
             b"INFO\r\nCLIENT LIST\r\nCONFIG GET *\r\nQUIT\r\n",
+            words(b"HELLO", b"3", b"SETNAME", b"me")
+            + b"HGETALL hash\r\nSMEMBERS set\r\nGET none\r\n",
+            words(b"HELLO", b"3") + b"SUBSCRIBE news\r\nPUBLISH news hi\r\nPING\r\nINFO\r\n",
+            b"MULTI\r\nSET a 1\r\n" + words(b"INCR", b"a") + b"BLPOP none 0\r\nEXEC\r\n",
+            b"WATCH a b\r\nSET a 2\r\nMULTI\r\nGET a\r\nEXEC\r\nUNWATCH\r\nMULTI\r\nDISCARD\r\n",
+            words(b"SCAN", b"0", b"MATCH", b"*a*", b"COUNT", b"5")
+            + b"HSCAN hash 0\r\nSSCAN set 0\r\n",
+            b"SETNX n 1\r\nINCRBYFLOAT n 1.5\r\nGETEX n PXAT 4000000000000\r\nEXPIRE n 9 NX\r\n",
+            words(b"GETRANGE", b"a", b"0", b"-1") + b"SETRANGE a 5 x\r\nRENAME a b\r\nGETDEL b\r\n",
+            b"LTRIM list 0 5\r\nLREM list -1 x\r\nLMOVE list list LEFT RIGHT\r\nLSET list 0 y\r\n",
+            b"SUNION set none\r\nSRANDMEMBER set -5\r\nSMOVE set other x\r\nHINCRBY hash n 5\r\n",
+            words(b"AUTH", b"default", b"x") + b"PUBSUB CHANNELS n*\r\nTIME\r\nRANDOMKEY\r\n",
+            b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nSET owned yes\r\n",
+            words(b"nonsense\nid=9 addr=x name=y", b"\x1b[2J") + words(b"CLIENT", b"LIST"),
+            b"\n" * 3000 + b"a\n" * 1000 + b"SET e ''\r\nINCR e\r\n",
         ),
         greedy=words(b"SET", b"big", bytes(20_000)) + words(b"GET", b"big") * 100,
         oversize=(
@@ -212,6 +227,7 @@ ENTRIES = [
         prepare=lambda *_: ["--max-value", "4m", "--max-memory", "64m"],
         good=good_resp,
         growth=128 * MIB,
+        expected=r"WARNING client \d+ \(127\.0\.0\.1:\d+\) was cut off: (it|memory) [ -~]+\n",
     ),
     Entry(
         name="chat-http",

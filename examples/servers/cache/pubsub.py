@@ -15,7 +15,7 @@ import re
 from typing import NamedTuple, Protocol
 
 from examples.servers.cache.globs import matcher
-from examples.servers.cache.resp import bulks
+from examples.servers.cache.replies import bulks
 from microthreads import Event
 
 LETTER = 64  # bytes that a message takes in a mailbox, besides its own
@@ -43,7 +43,11 @@ class Subscriber(Protocol):
     topics: dict[Topic, None]
 
     def deliver(self, message: bytes) -> None:
-        """Put a message into the mailbox. A plain call."""
+        """Put a message into the mailbox. A plain call.
+
+        Args:
+            message: All of it but the mark that it begins with, which is the protocol's.
+        """
 
 
 class Mailbox:
@@ -63,14 +67,14 @@ class Mailbox:
         self._letters: list[bytes] = []
         self._size = self._room = size
 
-    def put(self, letter: bytes) -> bool:
+    def put(self, mark: bytes, letter: bytes) -> bool:
         """Put something in, if there is room; whether there was."""
         self._room -= len(letter) + LETTER
         if self._room < 0:
             self.take()
             return False
-        self._letters.append(letter)
-        if len(self._letters) == 1:
+        self._letters += mark, letter
+        if len(self._letters) == 2:
             self.filled.set()
         return True
 
@@ -100,11 +104,11 @@ class Hub:
 
     def subscribe(self, who: Subscriber, topic: Topic) -> None:
         """Deliver to `who` from now on what is published on a topic."""
+        if topic.pattern:
+            self._matchers[topic.name] = matcher(topic.name)
         of_kind = self.patterns if topic.pattern else self.channels
         of_kind.setdefault(topic.name, {})[who] = None
         who.topics[topic] = None
-        if topic.pattern:
-            self._matchers[topic.name] = matcher(topic.name)
 
     def unsubscribe(self, who: Subscriber, topic: Topic) -> None:
         """Deliver it no longer."""
@@ -128,11 +132,11 @@ class Hub:
 
         One that is subscribed to the channel and to patterns that match it gets several.
         """
-        message = bulks([b"message", channel, text])
+        message = bulks([b"message", channel, text])[1:]
         found = [(who, message) for who in self.channels.get(channel, ())]
         for name, matches in self._matchers.items():
             if matches.fullmatch(channel):
-                message = bulks([b"pmessage", name, channel, text])
+                message = bulks([b"pmessage", name, channel, text])[1:]
                 found += [(who, message) for who in self.patterns[name]]
         for who, message in found:
             who.deliver(message)

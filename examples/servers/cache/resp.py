@@ -1,4 +1,4 @@
-r"""Redis's protocol, version 2, with no input or output: bytes in, commands out, and replies.
+r"""Commands in Redis's protocol, with no input or output: bytes in, commands out.
 
 A command is a list of its words, as bytes. A client may send it in two ways:
 
@@ -7,7 +7,9 @@ A command is a list of its words, as bytes. A client may send it in two ways:
 
 `Parser.feed` takes what was received, cut anywhere, and returns the commands that are
 complete. What is wrong with the rest, if anything is, stands in `Parser.error` after that:
-the commands before it are good, and are to be answered first.
+the commands before it are good, and are to be answered first. A packet can be thousands of
+empty lines: `feed` cuts no more pieces than it is told to, and says by `Parser.more` that
+there is more to cut, by `feed(b"")`, when others have had their turn.
 
 It cuts in two ways, too. Most of what comes is whole commands with short words; `whole`
 splits them at the ends of lines. All else is cut piece by piece by `Parser._piece`.
@@ -18,16 +20,17 @@ Try: `printf 'SET a "b c"\r\nGET a\r\n' | nc -q 1 127.0.0.1 25004`, with the cac
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 
 MEBIBYTE = 1 << 20
 LINE = 65536  # bytes of a line, which is a count, a length or a command
-WORDS = 1 << 20  # of a command
+WORDS = 1 << 16  # of a command; Redis takes more, but others wait while it is performed
+WORD_COST = 42  # bytes that a word takes, besides its own
+TYPED = 1000  # words of a line with quotes, which takes its time
+ALL = 1 << 62  # more pieces than there are
 
-OK = b"+OK\r\n"
-NIL = b"$-1\r\n"
-NIL_ARRAY = b"*-1\r\n"
-EMPTY = b"*0\r\n"
+# What those may send who have given no password yet.
+STRANGER_WORDS = 10
+STRANGER_BYTES = 16384
 
 # Lines that `whole` knows by sight: the lengths of short words, and small counts.
 LENGTHS = {size: b"$%d" % size for size in range(1024)}
@@ -55,12 +58,20 @@ class Parser:
 
     Attributes:
         error: What is wrong with what came, once something is; nothing is read after it.
+        more: Whether `feed` stopped early, and is to be called again.
+        trusted: Whether the client may send commands of any size. For a stranger they are
+            cut one by one, since each may be the one that makes it trusted.
     """
 
-    __slots__ = ("_at", "_length", "_most", "_rest", "_room", "_wanted", "_words_left", "error")
+    __slots__ = (
+        "_at", "_length", "_most", "_rest", "_room", "_taken", "_wanted", "_words_left",
+        "error", "more", "trusted",
+    )  # fmt: skip
 
     def __init__(self, max_value: int = 64 * MEBIBYTE) -> None:
         self.error: str | None = None
+        self.more = False
+        self.trusted = True
         self._most = max_value
         self._rest = bytearray()  # what nothing has been cut from yet
         self._at = 0  # up to where it has been cut
@@ -68,30 +79,50 @@ class Parser:
         self._words_left: tuple[list[bytes], int] | None = None  # of a command that has begun
         self._length = -1  # of the word that is to come; -1: not known yet
         self._room = 0  # bytes that the command may still have
+        self._taken = 0  # bytes that its words have, so far
 
-    def feed(self, data: bytes) -> list[list[bytes]]:
-        """The commands that are complete with `data`."""
+    @property
+    def idle(self) -> bool:
+        """Whether it keeps nothing."""
+        return not self._rest and self._words_left is None
+
+    @property
+    def held(self) -> int:
+        """About how many bytes it keeps of what is not complete."""
+        words = () if self._words_left is None else self._words_left[0]
+        return len(self._rest) + self._taken + WORD_COST * len(words)
+
+    def feed(self, data: bytes, pieces: int = ALL) -> list[list[bytes]]:
+        """The commands that are complete with `data`.
+
+        Args:
+            data: What has come.
+            pieces: How many pieces, lines or words, may be cut off before `more` is set.
+        """
         commands: list[list[bytes]] = []
+        self.more = False
         if self.error is not None:
             return commands
-        if not self._rest and self._words_left is None and self._most >= QUICK:
+        if self.idle and self._most >= QUICK and self.trusted:
             commands, data = whole(data)
             if not data:
                 return commands
         self._rest += data
         if len(self._rest) >= self._wanted:
-            self._cut(commands)
+            self._cut(commands, pieces)
         return commands
 
-    def _cut(self, commands: list[list[bytes]]) -> None:
-        """Cut off all that is complete."""
+    def _cut(self, commands: list[list[bytes]], pieces: int) -> None:
+        """Cut off what is complete."""
         self._at = self._wanted = 0
+        self.more = True
         try:
-            while self._piece(commands):
-                pass
+            while self.more and pieces > 0 and (self.trusted or not commands):
+                self.more = self._piece(commands)
+                pieces -= 1
         except ProtocolError as error:
             self.error = f"ERR Protocol error: {error}"
-            self._at = len(self._rest)
+            self._at, self.more = len(self._rest), False
         del self._rest[: self._at]
 
     def _piece(self, commands: list[list[bytes]]) -> bool:
@@ -109,6 +140,8 @@ class Parser:
             commands.extend(filter(None, [words(line)]))
             return True
         count = number(line, "multibulk", WORDS)
+        if count > STRANGER_WORDS and not self.trusted:
+            raise ProtocolError("unauthenticated multibulk length")
         if count > 0:
             self._words_left, self._room = ([], count), 2 * self._most
         return True
@@ -120,6 +153,8 @@ class Parser:
         if line[:1] != b"$":
             raise ProtocolError(f"expected '$', got '{chr(line[0]) if line else ' '}'")
         self._length = number(line, "bulk", self._most)
+        if self._length > STRANGER_BYTES and not self.trusted:
+            raise ProtocolError("unauthenticated bulk length")
         self._room -= self._length
         if self._length < 0:
             raise ProtocolError("invalid bulk length")
@@ -140,10 +175,11 @@ class Parser:
         self._at, self._length = end + 2, -1
         found, left = self._words_left
         found.append(word)
+        self._taken += len(word)
         self._words_left = (found, left - 1)
         if left == 1:
             commands.append(found)
-            self._words_left = None
+            self._words_left, self._taken = None, 0
         return True
 
     def _line(self, what: str) -> bytes | None:
@@ -190,14 +226,19 @@ def number(line: bytes, what: str, most: int) -> int:
 
 def words(line: bytes) -> list[bytes]:
     """The words of a command that was typed; those in quotes may have spaces in them."""
+    if b'"' not in line and b"'" not in line:
+        return line.split()
     line = line.strip()
-    found, here = [], 0
+    found: list[bytes] = []
+    here = 0
     while here < len(line):
         word = WORD.match(line, here)
         if word is None or word.end() == here:
             raise ProtocolError("unbalanced quotes in request")
         plain, double, single = word.groups()
         here = word.end()
+        if len(found) == TYPED:
+            raise ProtocolError("too big inline request")
         found.append(plain + unescaped(double or b"") + (single or b"").replace(b"\\'", b"'"))
     return found
 
@@ -212,33 +253,3 @@ def unescaped(text: bytes) -> bytes:
         ),
         text,
     )
-
-
-def simple(text: str) -> bytes:
-    """A reply that is a short text."""
-    return f"+{text}\r\n".encode()
-
-
-def error(text: str) -> bytes:
-    """A reply that says what is wrong: a word in capitals, and a sentence, in one line."""
-    return b"-%b\r\n" % re.sub(r"[\r\n]", " ", text).encode("utf-8", "surrogateescape")
-
-
-def integer(value: int) -> bytes:
-    """A reply that is a number."""
-    return b":%d\r\n" % value
-
-
-def bulk(value: bytes | None) -> bytes:
-    """A reply that is a value, or nil."""
-    return NIL if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
-
-
-def array(replies: Sequence[bytes]) -> bytes:
-    """A reply made of replies."""
-    return b"*%d\r\n%b" % (len(replies), b"".join(replies))
-
-
-def bulks(values: Iterable[bytes | None]) -> bytes:
-    """A reply that is a list of values. (A command is sent in the same form.)"""
-    return array([bulk(value) for value in values])

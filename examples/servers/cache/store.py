@@ -8,6 +8,8 @@ a task, `expire_keys`, removes those that nobody looks for when their time comes
 that their memory is free. Its heap has an entry for each deadline that was ever set. Those
 that no longer hold are passed over, and thrown out when they are most of the heap.
 
+What is large is not freed at once, which would take long, but by `Garbage`, bit by bit.
+
 `pop_when_there` is a system call of our own: a key is a place where tasks wait, and whoever
 pushes hands its items to them, the longest waiting first. As with any call, `select`
 takes several of them, and exactly one takes effect: BLPOP is no more than that.
@@ -15,7 +17,7 @@ takes several of them, and exactly one takes effect: BLPOP is no more than that.
 Invariants: `used` is the cost of all there is; every key in `deadlines` is in `data`;
 nobody waits at a key that has a list.
 
-Read next: containers.py for BLPOP.
+Read next: commands/lists.py for BLPOP.
 """
 
 from __future__ import annotations
@@ -23,24 +25,41 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Sequence
 from heapq import heapify, heappop, heappush
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
+from examples.servers.cache.garbage import AT_ONCE, Garbage
+from examples.servers.turns import others_first
 from microthreads import Event, SystemCall, Task, now, select, sleep_until
 from microthreads.kernel import PENDING, Pending, Wait, Waiter, WaitQueue
 
 Value: TypeAlias = "bytes | deque[bytes] | set[bytes] | dict[bytes, bytes]"
 C = TypeVar("C", deque[bytes], set[bytes], dict[bytes, bytes])
 
+LONGEST = 8192  # bytes of a key: how long a pattern tries grows with it (see globs.py)
+
 # What things take in bytes, besides their own, as it was measured with 100,000 of each.
 KEY = 150
 DEADLINE = 140
 ITEM = 60
 EMPTY = {deque: 700, set: 200, dict: 200}
-AT_ONCE = 1000  # keys that are removed before others have their turn
 
 
 class WrongTypeError(Exception):
     """The key has a value of another kind."""
+
+
+class KeyTooLongError(Exception):
+    """A key has more bytes than is allowed."""
+
+
+class Watcher(Protocol):
+    """Who is told that a key has changed.
+
+    Attributes:
+        spoiled: Whether one has.
+    """
+
+    spoiled: bool
 
 
 class Store:
@@ -54,6 +73,7 @@ class Store:
         deadlines: When keys end, if they do.
         used: About how many bytes all this takes.
         expired: How many keys have ended by themselves.
+        garbage: What is no longer there, and not free yet.
     """
 
     def __init__(self, clock: Callable[[], float] = now) -> None:
@@ -62,9 +82,12 @@ class Store:
         self.deadlines: dict[bytes, float] = {}
         self.used = 0
         self.expired = 0
+        self.garbage = Garbage()
+        self._costs: dict[bytes, int] = {}  # of the collections
         self._heap: list[tuple[float, bytes]] = []
         self._sooner = Event(name="a sooner deadline")
         self._waiting: dict[bytes, WaitQueue] = {}
+        self._watched: dict[bytes, set[Watcher]] = {}
 
     # Looking
 
@@ -96,27 +119,52 @@ class Store:
             return value
         raise WrongTypeError
 
+    def keys(self) -> list[bytes]:
+        """All keys there are now."""
+        while not self.remove_expired():
+            pass
+        return list(self.data)
+
     # Changing
 
     def set(self, key: bytes, value: bytes) -> None:
-        """Give a key a value in place of what it had; when it ends is not changed."""
+        """Give a key a value in place of what it had; when it ends is not changed.
+
+        Raises:
+            KeyTooLongError: The key has more than `LONGEST` bytes.
+        """
         old = self.find(key)
-        self.used += len(value) - (-len(key) - KEY if old is None else cost(old))
+        if old is None:
+            self._begin(key)
+        else:
+            self._drop(key, old)
         self.data[key] = value
+        self.used += len(value)
+        if key in self._watched:
+            self._spoil(key)
 
     def change(self, key: bytes, kind: type[C]) -> C:
-        """The collection of a key, which is made if there is none. `changed` must follow."""
+        """The collection of a key, which is made if there is none. `changed` must follow.
+
+        Raises:
+            WrongTypeError, KeyTooLongError: Nothing has changed.
+        """
         value = self.collection(key, kind)
         if value is None:
+            self._begin(key)
             self.data[key] = value = kind()
-            self.used += len(key) + KEY + EMPTY[kind]
+            self._costs[key] = EMPTY[kind]
+            self.used += EMPTY[kind]
         return value
 
     def changed(self, key: bytes, more: int) -> None:
         """The collection of a key has grown by `more` bytes; if it is empty, it ends."""
         self.used += more
+        self._costs[key] += more
         if not self.data[key]:
             self.remove(key)
+        elif key in self._watched:
+            self._spoil(key)
 
     def remove(self, key: bytes) -> bool:
         """Remove a key; whether there was one."""
@@ -124,15 +172,69 @@ class Store:
         if value is None:
             return False
         self.expire(key, None)
-        self.used -= len(key) + KEY + cost(value)
+        self.used -= len(key) + KEY
+        self._drop(key, value)
+        if key in self._watched:
+            self._spoil(key)
         return True
+
+    def rename(self, key: bytes, to: bytes) -> None:
+        """Give the value of a key, which is there, and when it ends to another key."""
+        if key == to:
+            return
+        check(to)
+        deadline, value = self.deadlines.get(key), self.data[key]
+        self.remove(to)
+        self.expire(key, None)
+        del self.data[key]
+        self.data[to] = value
+        self.used += len(to) - len(key)
+        if key in self._costs:
+            self._costs[to] = self._costs.pop(key)
+        self.expire(to, deadline)
+        for each in (key, to):
+            self._spoil(each)
+        if to in self._waiting and isinstance(value, deque):
+            self._hand_over(to)
 
     def clear(self) -> None:
         """Remove all keys."""
-        self.data.clear()
-        self.deadlines.clear()
-        self._heap.clear()
+        for key in [key for key in self._watched if key in self.data]:
+            self._spoil(key)
+        for old in (self.data, self.deadlines, self._costs, self._heap):
+            self.garbage.add(old)
+        self.data, self.deadlines, self._costs, self._heap = {}, {}, {}, []
         self.used = 0
+
+    def _begin(self, key: bytes) -> None:
+        """Count a key that is new."""
+        check(key)
+        self.used += len(key) + KEY
+
+    def _drop(self, key: bytes, value: Value) -> None:
+        """Count a value no more, which nothing has any more."""
+        if isinstance(value, bytes):
+            self.used -= len(value)
+        else:
+            self.used -= self._costs.pop(key)
+            self.garbage.add(value)
+
+    # Watching
+
+    def watch(self, key: bytes, who: Watcher) -> None:
+        """Set `spoiled` of `who` when something is done to a key; until `unwatch`."""
+        self.find(key)  # what has ended already, ends before this
+        self._watched.setdefault(key, set()).add(who)
+
+    def unwatch(self, key: bytes, who: Watcher) -> None:
+        """No longer."""
+        self._watched[key].discard(who)
+        if not self._watched[key]:
+            del self._watched[key]
+
+    def _spoil(self, key: bytes) -> None:
+        for who in self._watched.get(key, ()):
+            who.spoiled = True
 
     # Lists
 
@@ -186,6 +288,7 @@ class Store:
         if deadline is None:
             if self.deadlines.pop(key, None) is not None:
                 self.used -= DEADLINE
+                self._spoil(key)
             return
         self.used += 0 if key in self.deadlines else DEADLINE
         self.deadlines[key] = deadline
@@ -195,6 +298,7 @@ class Store:
             heapify(self._heap)
         if self._heap[0][0] == deadline:
             self._sooner.set()
+        self._spoil(key)
 
     def remove_expired(self) -> bool:
         """Remove keys whose time is over; False if there are more of them."""
@@ -211,7 +315,7 @@ class Store:
         """A routine that removes keys as their time comes; it does not end."""
         while True:
             while not self.remove_expired():
-                yield
+                yield others_first()
             self._sooner.clear()
             if self._heap:
                 yield select(self._sooner.wait(), sleep_until(self._heap[0][0]))
@@ -245,6 +349,12 @@ class Pop(SystemCall[tuple[bytes, bytes]]):
 
     def describe(self) -> Wait:
         return Wait("wait for items of", repr(self.key))
+
+
+def check(key: bytes) -> None:
+    """Refuse a name for a new key that is too long."""
+    if len(key) > LONGEST:
+        raise KeyTooLongError
 
 
 def cost(value: Value) -> int:
