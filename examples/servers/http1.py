@@ -23,7 +23,7 @@ except ModuleNotFoundError:
 
 from examples.servers.limits import Limits
 from examples.servers.messages import MOST_HEADERS, BadRequest, Request, parsed, phrase
-from examples.servers.turns import Turns
+from examples.servers.turns import Turns, others_first
 from microthreads import (
     Event,
     Stream,
@@ -31,7 +31,6 @@ from microthreads import (
     move_on_after,
     now,
     select,
-    sleep,
     sleep_until,
     timeout,
 )
@@ -158,7 +157,7 @@ class Http:
     async def _next_event(self) -> Any:
         while True:
             if self._turns.over():  # an event takes h11 some 4 microseconds
-                await sleep(0)
+                await others_first()
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:

@@ -28,7 +28,7 @@ from examples.servers.chat.rooms import TOO_SLOW, Hub, Member
 from examples.servers.chat.wire import MOST_BYTES, Code, Refused, packed, request_of
 from examples.servers.http1 import Http
 from examples.servers.messages import BadRequest, Request
-from examples.servers.turns import Turns
+from examples.servers.turns import Turns, others_first
 from microthreads import Stream, SystemCall, now, select, sleep, timeout
 
 JOINING = 10.0  # seconds until the first message, which is to join
@@ -153,7 +153,7 @@ class Session:
             if text is not None:
                 self.told(text)
             if turns.over(self.work(text)):
-                await sleep(0)
+                await others_first()
             if self.member.ending is not None:
                 return
         if self.member.room is not None:
