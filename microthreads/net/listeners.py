@@ -19,8 +19,8 @@ from microthreads.spelling import any_spelling
 
 __all__ = ["listen"]
 
-TRIES = 64  # of ports, and of a lock
-LOCKED = 0.02  # seconds between two looks at a lock
+TRIES = 64  # of ports
+LOOKS, LOCKED = 25, 0.02  # at a lock, and the seconds between two of them
 LONGEST_PATH = 107  # bytes, on Linux; elsewhere it can be less, which binding tells
 
 
@@ -204,7 +204,7 @@ async def alone_at(path: str) -> contextlib.ExitStack:
         except OSError:
             return stack.pop_all()  # it may not be read, or is not there, which binding tells
         stack.callback(os.close, folder)
-        for _ in range(TRIES):
+        for _ in range(LOOKS):
             with contextlib.suppress(BlockingIOError):
                 flock(folder, LOCK_EX | LOCK_NB)
                 return stack.pop_all()
