@@ -133,16 +133,18 @@ async def waits(stream):
 
 
 def test_an_answer_arrives_though_a_byte_of_the_client_is_never_read(place, unobserved, go):
-    more = threading.Event()
+    asked, more = threading.Event(), threading.Event()
 
     async def handler(stream):
         await stream.readline()
+        asked.set()
         await until(more.is_set)
         await stream.write(bytes(SIZE))
 
     def client():
         with place.dial() as sock:
             sock.sendall(b"GET\n")
+            asked.wait(LONG)
             sock.sendall(b"\n")
             more.set()
             return all_of(sock)
