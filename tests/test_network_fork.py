@@ -229,10 +229,31 @@ def test_an_accepted_socket_that_is_closed_is_closed_for_the_peer():
     )
 
 
+def test_a_socket_that_was_connected_and_is_closed_is_closed_for_the_peer():
+    assert (
+        result_of(
+            """
+            async def main():
+                with socket.create_server(("127.0.0.1", 0)) as listener:
+                    sock = Socket(socket.socket())
+                    await sock.connect(listener.getsockname())
+                    by_fork()
+                    sock.close()
+                    far, _ = listener.accept()
+                    far.settimeout(10)
+                    print(far.recv(100))
+
+            go(main)
+            """
+        )
+        == "b''\n"
+    )
+
+
 # ---- What a child does with its copies is nothing to the parent
 
 
-@pytest.mark.parametrize("kind", ["tcp", "unix"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
 def test_a_child_that_closes_its_copies_ends_no_connection_of_the_parent(kind, poller):
     assert (
         result_of(
@@ -395,6 +416,25 @@ def test_the_name_of_a_client_that_speaks_no_tls_is_escaped(path, caplog):
     assert "no TLS with" in printable_records(caplog)[0]
 
 
+@pytest.mark.parametrize("text", [b"x\nERROR:root:forged", b"x\x1b[31m", b"x\r\nERROR y"])
+def test_what_a_client_sent_begins_no_line_in_the_report_of_a_failure(path, caplog, text):
+    async def handler(stream):
+        line = await stream.read()
+        raise LookupError(f"no such key: {line.decode()}")
+
+    async def talk(sock):
+        sock.sendall(text)
+        await sleep(0.02)
+
+    run(served(path, handler, talk))
+    assert "no such key: x" in caplog.text
+    formatted = logging.Formatter("%(levelname)s %(message)s").format(caplog.records[0])
+    for line in formatted.splitlines():
+        assert line.isprintable(), line
+        assert not line.startswith("ERROR:root")
+        assert line.count("ERROR") <= line.startswith(("ERROR", "  "))
+
+
 def test_texts_of_streams_sockets_and_errors_are_printable(path):
     texts = []
 
@@ -405,7 +445,10 @@ def test_texts_of_streams_sockets_and_errors_are_printable(path):
                 await call
             except Exception as error:
                 texts.append(str(error))
-        texts.extend([str(stream.read()), str(stream.write(b"x")), str(stream.write_eof())])
+        for call in (stream.read(), stream.write(b"x"), stream.write_eof()):
+            texts.append(str(call))
+            with contextlib.suppress(OSError):
+                await call
         stream.close()
         try:
             await stream.read()

@@ -392,6 +392,34 @@ def started(host, ready, **options):
     return serve(handler, host, 0, ready=ready, **options)
 
 
+@pytest.mark.parametrize("own", [("", 0), ("127.0.0.1", 0)])
+def test_any_address_is_one_to_connect_from(own, go):
+    async def main():
+        server, port = await serving(functools.partial(started, "127.0.0.1"))
+        with await open_connection("127.0.0.1", port, local_address=own) as stream:
+            assert await stream.read(-1) == b"hello"
+        server.cancel()
+
+    go(main())
+
+
+def test_an_own_address_may_be_as_getsockname_has_it(go):
+    name, _, device = link_local().partition("%")
+    own = (name, 0, 0, socket.if_nametoindex(device))
+
+    async def main():
+        server, port = await serving(functools.partial(started, f"{name}%{device}"))
+        with await open_connection(f"{name}%{device}", port, local_address=own) as stream:
+            assert await stream.read(-1) == b"hello"
+            scopes = [stream.plain.getsockname()[3]]
+        with await open_udp(local_address=own) as sock:
+            scopes.append(sock.getsockname()[3])
+        server.cancel()
+        return scopes
+
+    assert go(main()) == [own[3]] * 2
+
+
 # ---- A free port is one that is free on all addresses
 
 

@@ -306,6 +306,42 @@ def test_a_write_over_tls_that_goes_on_is_cancelled_and_says_how_far_it_came(
         assert go(main()) == (True, True)
 
 
+def test_records_without_data_are_not_everybodys_wait(unobserved, authority, by_epoll):
+    """A server may send as many session tickets as it likes."""
+    server = authority.server(version=ssl.TLSVersion.TLSv1_3)
+    server.num_tickets = 40_000
+    here, far = socket.socketpair()
+    with ExitStack() as stack:
+        stack.enter_context(far).settimeout(20)
+        sock = Fast(fileno=here.detach())
+        stream = stack.enter_context(Stream(Socket(sock)))
+        peer = Carried(far, server)
+
+        async def shake_hands():
+            await stream.start_tls(authority.client(), server_hostname=NAME)
+
+        def talk():
+            while True:
+                try:
+                    peer.tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    peer.flush()
+                    peer.incoming.write(far.recv(65536))
+            peer.tls.write(b"x" * 9)
+
+        with in_thread(talk):
+            run(shake_hands())
+        sock.script = peer.outgoing.read()
+        far.sendall(b"x" * 9)
+        sock.fast = True
+
+        most, _, got = by_epoll(most_between_two_turns(sock, length_of(stream.read_exactly(9))))
+        assert got == 9
+        assert sock.moved > 2 * A_TURN
+        assert most <= A_TURN
+
+
 # ---- The end
 
 

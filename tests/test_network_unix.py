@@ -218,6 +218,16 @@ def test_the_longest_path_that_there_can_be_is_not_too_long(tmp_path):
     assert run(main()) == b"hello"
 
 
+def test_the_longest_abstract_name_that_there_can_be_is_not_too_long():
+    name = f"\0microthreads-{os.getpid()}-".ljust(108, "x")
+
+    async def main():
+        async with serving([name]):
+            return await asked(name)
+
+    assert run(main()) == b"hello"
+
+
 @pytest.mark.parametrize("path", ["", b"", "a\0b"])
 def test_what_can_be_no_path_is_a_value_error(path):
     async def main():
