@@ -98,8 +98,8 @@ def fast(request):
 
 async def most_between_two_turns(sock, routine):
     """Run `routine`; how many bytes were moved at most between two turns of this task."""
-    task = await spawn(routine)
     most, before, turns = 0, sock.moved, 0
+    task = await spawn(routine)
     while not task.done:
         await sleep(0)
         most, before, turns = max(most, sock.moved - before), sock.moved, turns + 1
