@@ -50,7 +50,7 @@ from microthreads.net.processes import (
     flush,
     let_go,
 )
-from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone
+from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone, tell
 from microthreads.net.sockets import Socket
 from microthreads.net.systemd import activated, keep_watchdog, sd_notify, watchdog_period
 from microthreads.runtime import Kernel
@@ -153,8 +153,7 @@ class Foreman:
     async def _tell(self, ready: Ready | None) -> None:
         for slot in self.slots:
             await slot.served.wait()
-        if ready is not None:
-            ready([listener.getsockname() for listener in self.slots[0].listeners])
+        tell(ready, self.slots[0].listeners)
         sd_notify("READY=1")
         handed.close_rest()
         former, self._former = self._former, []
@@ -290,19 +289,30 @@ class Foreman:
         """Have this process become the program anew, if that would come to serve."""
         for slot in self.slots:
             slot.is_old = False
-        trial = tried(packed())
-        with Life(trial.pid) as life:
-            with move_on_after(BEGINNING):
-                await life.readable()
-            trial.kill()  # if it goes on
-        code = trial.wait()
         try:
-            if code == 0:
+            why = await self._try_anew()
+            if not why:
                 begin_anew(packed())
-            why = f"before it would serve, it {described(code)}"
         except OSError as error:
             why = str(error)
         logger.error("the program is not begun again, and the old one goes on: %s", why)
+
+    async def _try_anew(self) -> str:
+        """Try whether the program would come to serve; why it does not, or "".
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        trial = tried(packed())
+        try:
+            with Life(trial.pid) as life, move_on_after(BEGINNING) as limit:
+                await life.readable()
+        finally:
+            trial.kill()  # if it goes on, also when this process is to end meanwhile
+            code = trial.wait()
+        if limit.cancelled_caught:
+            return f"within {BEGINNING:.0f} s, it has not come to serve by workers"
+        return f"before it would serve, it {described(code)}" if code else ""
 
     async def _replace(self, slot: Slot) -> bool:
         """Have a new worker accept, and only then the old one finish."""
