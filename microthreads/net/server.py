@@ -283,9 +283,9 @@ class Visit(Join[Any]):
         error = value.error
         gone = has_gone(self._stream, error)
         self._stream.plain.close()
-        if gone:
+        if gone and logger.isEnabledFor(logging.INFO):
             logger.info("%s: the client went away: %s", self.target, printable(repr(error)))
-        else:
+        elif not gone:
             kernel: Any = self.target.kernel
             kernel.report(self.target, error)
         return True
