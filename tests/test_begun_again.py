@@ -157,6 +157,18 @@ def test_a_program_that_would_not_serve_is_not_begun_and_the_old_one_goes_on(tmp
         assert program.told()[0] == "three"
 
 
+def test_the_socket_at_a_path_gets_the_permissions_that_the_new_code_says(tmp_path, monkeypatch):
+    with contextlib.ExitStack() as stack:
+        monkeypatch.setitem(KINDS, "unix", KINDS["unix"].replace("grace", "mode=0o600, grace"))
+        program = Program(stack, tmp_path, "unix")
+        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
+        monkeypatch.setitem(KINDS, "unix", KINDS["unix"].replace("0o600", "0o660"))
+        program.write("two")
+        program.process.send_signal(signal.SIGHUP)
+        assert program.told()[0] == "two"
+        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o660
+
+
 def begun(program, **changes):
     """Write a program that makes a file when it would serve, and have it tried."""
     program.write("two", **changes)

@@ -21,7 +21,7 @@ def open_udp(
     host: str | None = None,
     port: int | None = None,
     *,
-    local_address: tuple[str, int] | None = None,
+    local_address: tuple[str, int] | tuple[str, int, int, int] | None = None,
     reuse_port: bool = False,
     broadcast: bool = False,
 ) -> AwaitableGenerator[Socket]:

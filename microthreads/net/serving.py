@@ -71,7 +71,7 @@ def serve(
         OSError: At the yield: an address is in use, or not this machine's.
         ValueError: `port` is not from 0 to 65535, or a number is negative; `workers` is 0;
             `ssl` is a client's context, or has no certificate.
-        TypeError: `ssl` is no context.
+        TypeError: `ssl` is no context, `handler` cannot be called, or `port` is not an integer.
         RuntimeError: At the yield: this system cannot have workers (Linux can), or this
             is not the main thread.
     """
