@@ -199,5 +199,5 @@ def _load(path: Path, routine: str, args: list[str]) -> Callable[..., Any]:
 
 def _is_own_routine(thing: Any) -> bool:
     """Whether the script defines it, and a call of it makes a routine."""
-    is_routine = inspect.isgeneratorfunction(thing) or inspect.iscoroutinefunction(thing)
-    return is_routine and thing.__module__ == "__script__"
+    makes_routine = inspect.isgeneratorfunction(thing) or inspect.iscoroutinefunction(thing)
+    return makes_routine and thing.__module__ == "__script__"

@@ -10,8 +10,6 @@ import it.
 
 from __future__ import annotations
 
-import os
-import sys
 from _weakref import ref  # `weakref` takes its time to import
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +27,6 @@ __all__ = [
     "InvariantError",
     "LimitExceeded",
 ]
-
-
-PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-RESUMABLE = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
 
 
 def text_of(thing: Any) -> str:
@@ -62,25 +56,6 @@ def printable(text: str) -> str:
         return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
-def none_runs(what: str) -> RuntimeError:
-    """The error of a plain call, outside tasks, that needs a running task or kernel: `what`.
-
-    Mostly the caller is a function that was to be a routine, and has lost its yields: then
-    calling it has run it, before `run` could.
-    """
-    frame: Any = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        frame = frame.f_back
-    text = f"no {what} is running in this thread: use microthreads.run(main())"
-    code = frame.f_code
-    if code.co_name == "<module>" or code.co_flags & RESUMABLE:
-        return RuntimeError(text)
-    return RuntimeError(
-        f"{text}, where main has a yield or is an async def; {code.co_name} has no yield, so "
-        f"{code.co_name}() runs at once, as any function does"
     )
 
 

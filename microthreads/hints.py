@@ -129,13 +129,13 @@ def package() -> Any:
     return sys.modules["microthreads"]
 
 
-def is_ours(thing: Any) -> bool:
-    """Whether a class, a function or a module is this package's own."""
+def is_named_ours(thing: Any) -> bool:
+    """Whether a class, a function or a module is this package's own, by the name of its module."""
     name = getattr(thing, "__module__", None) or getattr(thing, "__name__", None)
     return isinstance(name, str) and name.split(".")[0] == "microthreads"
 
 
-def frames_of(error: BaseException) -> Iterator[FrameType]:
+def traceback_frames(error: BaseException) -> Iterator[FrameType]:
     """The frames of its traceback, outermost first."""
     trace = get_traceback(error)
     while trace is not None:
@@ -174,15 +174,15 @@ def absent(error: Any, text: str) -> str | None:
         made_by = name_of(thing).lstrip("_")
         return f"{made_by}() made a routine, which has not run: `yield` or `await` it first"
     kind = thing if isinstance(thing, type) else type(thing)
-    if not is_ours(kind) or hasattr(kind, "attempt") or name is None:
+    if not is_named_ours(kind) or hasattr(kind, "attempt") or name is None:
         return None  # a system call says it itself
     return called_here(name, kind)
 
 
 def undefined(error: Any, text: str) -> str | None:
     """A program that has imported something of ours uses a name that it has not."""
-    *_, frame = frames_of(error)
-    if error.name is None or not any(is_ours(each) for each in frame.f_globals.values()):
+    *_, frame = traceback_frames(error)
+    if error.name is None or not any(is_named_ours(each) for each in frame.f_globals.values()):
         return None
     if error.name in package().__all__:
         return f"`from microthreads import {error.name}` is missing"
@@ -202,7 +202,7 @@ def wrong_arguments(error: BaseException, text: str) -> str | None:
     if function is None:
         return None
     name = function.__qualname__.removesuffix(".__init__")
-    hint = f"it is called as {name}{shown(function)}"
+    hint = f"it is called as {name}{signature_of(function)}"
     if name == "spawn" or name.endswith(".spawn"):
         return f"{hint}: give it a routine, as in {name}(work(1, 2)), and its options by name"
     words = NAMED.findall(text)
@@ -224,7 +224,7 @@ def function_called(dotted: str, error: BaseException) -> Any:
     first, *rest = dotted.split(".")
     if first not in package().__all__:
         return None
-    *_, frame = frames_of(error)
+    *_, frame = traceback_frames(error)
     found = getattr(package(), first)
     if frame.f_globals.get(first, found) is not found:
         return None
@@ -233,7 +233,7 @@ def function_called(dotted: str, error: BaseException) -> Any:
     return found if isinstance(found, FunctionType) else None
 
 
-def shown(function: Any) -> str:
+def signature_of(function: Any) -> str:
     """How `function` is called, without types."""
     from inspect import Parameter, Signature, signature  # noqa: PLC0415  (it takes long to import)
 
@@ -266,7 +266,7 @@ def of_asyncio(error: BaseException, text: str) -> str | None:
     if not NO_LOOP.search(text):
         return None
     library, name = "asyncio", "get_running_loop"  # which is no Python, and has no frame
-    theirs = [frame for frame in frames_of(error) if library_of(frame) in LOOPS]
+    theirs = [frame for frame in traceback_frames(error) if library_of(frame) in LOOPS]
     if theirs:
         library = library_of(theirs[0])
         name = theirs[0].f_code.co_qualname.removesuffix(".__init__")

@@ -1,6 +1,8 @@
 """Places: lines of code, and the frames of a traceback, as cheaply as can be.
 
 Whose line is it, the program's or ours? Errors and tables show the program's.
+
+It imports nothing else of microthreads, so that every layer can import it.
 """
 
 from __future__ import annotations
@@ -41,14 +43,39 @@ def shown(place: Place | None) -> str:
     """A place as "file:line in function"."""
     if place is None:
         return "an unknown place"
+    code, _ = place
+    return f"{code.co_filename}:{line_of(place)} in {code.co_name}"
+
+
+def line_of(place: Place) -> int:
+    """The number of the line."""
     code, reached = place
     lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
-    return f"{code.co_filename}:{(lines or [code.co_firstlineno])[0]} in {code.co_name}"
+    return lines[0] if lines else code.co_firstlineno
 
 
 def is_ours(code: CodeType) -> bool:
     """Whether `code` is this package's own."""
     return code.co_filename.startswith(PACKAGE)
+
+
+def none_runs(what: str) -> RuntimeError:
+    """The error of a plain call, outside tasks, that needs a running task or kernel: `what`.
+
+    Mostly the caller is a function that was to be a routine, and has lost its yields: then
+    calling it has run it, before `run` could.
+    """
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None and is_ours(frame.f_code):
+        frame = frame.f_back
+    text = f"no {what} is running in this thread: use microthreads.run(main())"
+    code = frame.f_code
+    if code.co_name == "<module>" or code.co_flags & RESUMABLE:
+        return RuntimeError(text)
+    return RuntimeError(
+        f"{text}, where main has a yield or is an async def; {code.co_name} has no yield, so "
+        f"{code.co_name}() runs at once, as any function does"
+    )
 
 
 get_traceback = vars(BaseException)["__traceback__"].__get__

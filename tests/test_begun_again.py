@@ -54,9 +54,9 @@ def free_port():
 class Program:
     """A program in a file, which can be written anew."""
 
-    def __init__(self, stack, folder, kind):
+    def __init__(self, stack, folder, kind, prelude=""):
         self.file, self.kind, self.port = folder / "program.py", kind, free_port()
-        self.write("one")
+        self.write("one", prelude)
         self.process = stack.enter_context(started_python(str(self.file), cwd=folder))
         self.version, (self.address, *_) = self.told()
 
@@ -155,6 +155,61 @@ def test_a_program_that_would_not_serve_is_not_begun_and_the_old_one_goes_on(tmp
         program.write("three")
         program.process.send_signal(signal.SIGHUP)
         assert program.told()[0] == "three"
+
+
+def test_the_socket_at_a_path_gets_the_permissions_that_the_new_code_says(tmp_path, monkeypatch):
+    with contextlib.ExitStack() as stack:
+        monkeypatch.setitem(KINDS, "unix", KINDS["unix"].replace("grace", "mode=0o600, grace"))
+        program = Program(stack, tmp_path, "unix")
+        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
+        monkeypatch.setitem(KINDS, "unix", KINDS["unix"].replace("0o600", "0o660"))
+        program.write("two")
+        program.process.send_signal(signal.SIGHUP)
+        assert program.told()[0] == "two"
+        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o660
+
+
+def begun(program, **changes):
+    """Write a program that makes a file when it would serve, and have it tried."""
+    program.write("two", **changes)
+    text = program.file.read_text()
+    told = "print(json.dumps([VERSION, addresses]), flush=True)"
+    program.file.write_text(text.replace(told, "(FOLDER / 'begun').touch()"))
+    program.process.send_signal(signal.SIGHUP)
+
+
+def test_a_trial_serves_nobody_if_the_new_program_has_no_workers(tmp_path, monkeypatch):
+    with contextlib.ExitStack() as stack:
+        program = Program(stack, tmp_path, "tcp")
+        monkeypatch.setitem(KINDS, "tcp", "serve(handler, '127.0.0.1', {port}, ready=ready)")
+        begun(program)
+        until((tmp_path / "begun").exists)
+        assert {program.asked() for _ in range(64)} == {"one"}
+
+
+def test_a_program_that_stops_during_a_trial_leaves_nobody_behind(tmp_path):
+    with contextlib.ExitStack() as stack:
+        program = Program(stack, tmp_path, "tcp")
+        workers = program.workers()
+        begun(program, prelude="(FOLDER / 'begun').touch(); import time; time.sleep(600)")
+        until((tmp_path / "begun").exists)
+        everybody = program.workers()
+        assert everybody > workers
+        program.process.send_signal(signal.SIGTERM)
+        assert program.ended()[0] == 0
+        until(lambda: not any(alive(pid) for pid in everybody))
+
+
+def test_a_program_that_cannot_be_started_any_more_is_not_begun_and_the_old_one_goes_on(tmp_path):
+    with contextlib.ExitStack() as stack:
+        gone = "import sys; sys.executable = '/nowhere/python'"
+        program = Program(stack, tmp_path, "tcp", gone)
+        before = program.workers()
+        program.process.send_signal(signal.SIGHUP)
+        while "goes on" not in (line := program.process.stderr.readline()):
+            assert line
+        assert program.asked() == "one"
+        assert program.workers() == before
 
 
 def test_several_signals_at_once_begin_it_again_and_nothing_is_left(tmp_path):

@@ -1283,3 +1283,33 @@ def test_50_clients_at_once_are_served(authority, go):
 
     lines = go(served(echoing, client, authority.server()))
     assert lines == [b"%d\n" % number for number in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "oldest", "newest"),
+    [
+        ("AES128-GCM-SHA256", "TLSv1_2", "TLSv1_2"),
+        ("AES128-SHA", "TLSv1_2", "TLSv1_2"),
+        ("DEFAULT", "TLSv1_2", "TLSv1_2"),
+        ("DEFAULT", "TLSv1_3", "TLSv1_3"),
+        ("DEFAULT@SECLEVEL=0", "TLSv1", "TLSv1_1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.forgets
+def test_a_server_is_refused_for_want_of_a_certificate_and_not_for_its_ciphers_or_versions(
+    authority, ciphers, oldest, newest
+):
+    def without():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.set_ciphers(ciphers)
+        context.minimum_version = ssl.TLSVersion[oldest]
+        context.maximum_version = ssl.TLSVersion[newest]
+        return context
+
+    with pytest.raises(ValueError, match="needs a context with a certificate"):
+        serve(None.__eq__, "127.0.0.1", 0, ssl=without())
+    context = without()
+    cert = authority.ca.issue_cert(NAME, key_type=trustme.KeyType.RSA)
+    cert.configure_cert(context)
+    serve(None.__eq__, "127.0.0.1", 0, ssl=context).close()

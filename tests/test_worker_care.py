@@ -35,6 +35,25 @@ def lines_until(server, word):
     return lines
 
 
+def test_that_a_worker_is_replaced_for_its_age_is_no_reload_to_systemd(served, tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.settimeout(LONG)
+        told.bind(str(tmp_path / "notify"))
+        server = served(
+            "tcp", "workers=Workers(2, max_clients=1)", NOTIFY_SOCKET=told.getsockname()
+        )
+        before = server.workers()
+        until(lambda: asked(server) and not before & server.workers())
+        server.kill(signal.SIGTERM)
+        assert server.ended()[0] == 0
+        told.setblocking(False)
+        said = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                said.append(told.recv(1000).decode())
+    assert said == ["READY=1", "STOPPING=1"]
+
+
 def test_clients_of_a_worker_that_is_stopped_are_served_by_the_others(served, kind):
     server = served(kind, "workers=2")
     victim, other = server.workers()

@@ -39,7 +39,9 @@ logger = logging.getLogger(__name__)
 
 Header = tuple[str, str] | tuple[bytes, bytes]
 
-LINGER = 1.0  # seconds for a client that has not heard that the server is stopping
+# Seconds for the rest of a body that nobody wanted, and for a client that has not heard that
+# the server is stopping.
+LINGER = 1.0
 MOST_LEFT = 65536  # bytes of a request's body that nobody wanted, to be read away
 PIECE = 65536  # bytes that are written at once
 CLOSE, KEEP_ALIVE = b"\r\nConnection: close\r\n", b"\r\nConnection: keep-alive\r\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from _thread import _local as local  # `threading` takes 1 ms to import, a tenth of all
 from typing import TYPE_CHECKING, Any
 
-from microthreads.errors import none_runs
+from microthreads.places import none_runs
 
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core

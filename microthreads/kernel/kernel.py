@@ -320,7 +320,7 @@ class Core:
             if callable(routine):
                 check_routine(routine, "yield")
             text = f"{task} yielded {routine!r}, which is no system call, task or routine"
-            raise TypeError(text + self.hint(routine))
+            raise TypeError(text + self._hint(routine))
         if not is_fresh(routine) or routine in self.tasks or routine in self._called:
             self._check_usable(routine, "run")
         if task.callers is None:
@@ -330,7 +330,7 @@ class Core:
         self._called[routine] = task
         return None
 
-    def hint(self, thing: Any) -> str:
+    def _hint(self, thing: Any) -> str:
         """What to do about `thing`, which is no routine to run: for a subclass to say."""
         return ""
 
@@ -339,7 +339,9 @@ class Core:
         task = self.tasks.get(routine) or self._called.get(routine)
         why = used_up(routine) if task is None else f"is run by {task} already"
         if why is not None:
-            raise RuntimeError(f"cannot {verb} {routine!r}: it {why}{self.hint(routine)}") from None
+            raise RuntimeError(
+                f"cannot {verb} {routine!r}: it {why}{self._hint(routine)}"
+            ) from None
 
     # 5. Poll: I/O and timers
 

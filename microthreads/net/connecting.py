@@ -38,7 +38,7 @@ def open_connection(
     *,
     ssl: tls.SSLContext | bool | None = None,
     server_hostname: str | None = None,
-    local_address: tuple[str, int] | None = None,
+    local_address: tuple[str, int] | tuple[str, int, int, int] | None = None,
     seconds: float = 60.0,
 ) -> AwaitableGenerator[Stream]:
     """A routine that connects to a TCP server, and returns the `Stream`.
@@ -57,7 +57,9 @@ def open_connection(
         OSError: None of the addresses could be connected to.
         ssl.SSLError: The two could not agree, or the server is not who it should be.
         TimeoutError: The time is over.
-        ValueError: `port` is not from 1 to 65535, or `host` has a zero byte.
+        ValueError: `port` is not from 1 to 65535, or `host` has a zero byte; at the yield:
+            `ssl` is a server's context.
+        TypeError: `port` is not an integer; at the yield: `ssl` is no context.
     """
     if not isinstance(port, int):
         raise TypeError(f"open_connection() needs a port that is an integer, got {port!r}")

@@ -21,7 +21,7 @@ def open_udp(
     host: str | None = None,
     port: int | None = None,
     *,
-    local_address: tuple[str, int] | None = None,
+    local_address: tuple[str, int] | tuple[str, int, int, int] | None = None,
     reuse_port: bool = False,
     broadcast: bool = False,
 ) -> AwaitableGenerator[Socket]:
@@ -42,6 +42,7 @@ def open_udp(
         socket.gaierror: There is no address for a name.
         OSError: The local address is in use, or not this machine's.
         ValueError: A port is not from 0 to 65535, or there is a host without a port.
+        TypeError: A port is not an integer.
     """
     if (host is None) != (port is None):
         raise ValueError("open_udp() needs both a host and a port to connect to, or neither")
@@ -57,7 +58,7 @@ def open_udp(
 async def _open_udp(
     host: str | None,
     port: int,
-    local: tuple[str, int] | None,
+    local: Address | None,
     reuse_port: bool,
     broadcast: bool,
 ) -> Socket:

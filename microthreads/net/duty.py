@@ -34,7 +34,7 @@ from microthreads.sync import Event
 ACCEPTS, BEATS, IS_OLD, FINISHES = b"!", b".", b"o", b"f"
 SERVE_TOO, LEAVE = b"+", b"-"
 
-BEAT = 1.0  # seconds between two heartbeats
+BETWEEN_BEATS = 1.0  # seconds between two heartbeats
 ASK_AGAIN = 30.0  # seconds until a worker that has lived long enough says so again
 SCATTER = 0.1  # of a worker's age: not all of them are replaced at once
 
@@ -90,7 +90,7 @@ class Duty:
     async def _beat(self) -> None:
         while True:
             say(self._link, BEATS)
-            await sleep(BEAT)
+            await sleep(BETWEEN_BEATS)
 
     @any_spelling
     async def _obey(self) -> None:

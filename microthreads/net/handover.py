@@ -4,8 +4,8 @@ At SIGHUP, if `Workers` says so, the process that looks after the workers runs t
 program anew: with new code, configuration and certificates. It keeps its number, so
 whoever started it notices nothing.
 
-    trial     another process runs the program up to where it would serve. If it does not
-              come that far, nothing else happens, and the log says so
+    trial     another process runs the program up to where workers would serve. If it does
+              not come that far, nothing else happens, and the log says so. It serves nobody
     exec      this process becomes the program anew. The old workers, its children, go on
     sockets   where the program listens at the same address, it gets the same socket
     farewell  when the new workers accept, the old ones finish
@@ -23,9 +23,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from microthreads.net.sockets import Address, Socket
 
-LISTENERS, ACTIVATED, FORMER, TRIAL = (
-    f"MICROTHREADS_{name}" for name in ("LISTENERS", "ACTIVATED", "FORMER", "TRIAL")
-)
+LISTENERS = "MICROTHREADS_LISTENERS"
+ACTIVATED = "MICROTHREADS_ACTIVATED"
+FORMER = "MICROTHREADS_FORMER"
+TRIAL = "MICROTHREADS_TRIAL"
 
 
 def folder() -> str:
@@ -56,8 +57,8 @@ class Handed:
 
     def __init__(self) -> None:
         self.is_trial = os.environ.pop(TRIAL, None) is not None
-        self._listeners = [socket.socket(fileno=number) for number in taken(LISTENERS)]
-        self._activated = [socket.socket(fileno=number) for number in taken(ACTIVATED)]
+        self._listeners = sockets(taken(LISTENERS))
+        self._activated = sockets(taken(ACTIVATED))
         numbers = taken(FORMER)
         self._former = [Former(*each) for each in zip(numbers[::2], numbers[1::2], strict=True)]
         for each in self._former:
@@ -95,12 +96,15 @@ class Handed:
 
 
 def taken(name: str) -> list[int]:
-    """The descriptor numbers in this variable, which is taken out; children do not get them."""
-    numbers = [int(text) for text in os.environ.pop(name, "").split(",") if text]
-    if name != FORMER:
-        for number in numbers:
-            os.set_inheritable(number, False)
-    return numbers
+    """The numbers in this variable, which is taken out of the environment."""
+    return [int(text) for text in os.environ.pop(name, "").split(",") if text]
+
+
+def sockets(numbers: list[int]) -> list[socket.socket]:
+    """The sockets that have these descriptor numbers, which child processes do not get."""
+    for number in numbers:
+        os.set_inheritable(number, False)
+    return [socket.socket(fileno=number) for number in numbers]
 
 
 def is_same(address: Address, wanted: Address) -> bool:

@@ -34,7 +34,8 @@ def listen(host: str | None, port: int, *, backlog: int = 1024, reuse_port: bool
         reuse_port: Let several processes listen on the same port.
 
     Raises:
-        ValueError: `port` is not from 0 to 65535.
+        TypeError: `port` is not an integer.
+        ValueError: `port` is not from 0 to 65535, or `host` has a zero byte.
         OSError: The address is in use, or not this machine's.
     """
     check_port(port, "listen")
@@ -126,12 +127,7 @@ def listening(
         return Socket(found)
     sock = network().socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_options(sock, family, reuse_port)
         if mode is not None:
             os.fchmod(sock.fileno(), mode)  # so nobody finds it with others, on Linux
         sock.bind(address)
@@ -147,6 +143,16 @@ def listening(
     return Socket(sock)
 
 
+def set_options(sock: Any, family: int, reuse_port: bool) -> None:
+    """What is set before a socket is bound."""
+    if os.name == "posix":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
 @any_spelling
 async def listen_at(path: str, backlog: int, mode: int | None) -> Socket:
     """A socket that listens at `path`, in place of one that nobody listens on any more."""
@@ -156,6 +162,8 @@ async def listen_at(path: str, backlog: int, mode: int | None) -> Socket:
     with await alone_at(path):
         found = handed.listener(socket.AF_UNIX, path)
         if found is not None:
+            if mode is not None:
+                os.chmod(path, mode)
             return Socket(found)
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):

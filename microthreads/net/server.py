@@ -146,8 +146,7 @@ class Server:
         """Serve until cancelled, then stop in steps; the first is to close `serving`."""
         self._host = current_task()
         with serving:
-            if ready is not None:
-                ready([listener.getsockname() for listener in listeners])
+            tell(ready, listeners)
             try:
                 with alone():
                     async with self._accepting as group:
@@ -222,7 +221,7 @@ class Server:
         if finishing is not None:
             visit.begin(finishing)
             self.clients.add(finishing)
-            self.clients.discard(task)
+        self.clients.discard(task)
 
     def left(self, task: Task[Any] | None) -> None:
         """A client has gone."""
@@ -284,9 +283,9 @@ class Visit(Join[Any]):
         error = value.error
         gone = has_gone(self._stream, error)
         self._stream.plain.close()
-        if gone:
+        if gone and logger.isEnabledFor(logging.INFO):
             logger.info("%s: the client went away: %s", self.target, printable(repr(error)))
-        else:
+        elif not gone:
             kernel: Any = self.target.kernel
             kernel.report(self.target, error)
         return True
@@ -300,6 +299,12 @@ class Visit(Join[Any]):
             self._server.left(task)
         else:
             self._server.see_off(task, stream)
+
+
+def tell(ready: Ready | None, listeners: list[Socket]) -> None:
+    """Tell `ready`, if there is such a function, at which addresses clients can come."""
+    if ready is not None:
+        ready([listener.getsockname() for listener in listeners])
 
 
 @contextlib.contextmanager

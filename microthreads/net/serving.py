@@ -9,14 +9,16 @@ Read next: server.py for one process, workers.py for several.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from microthreads.calls import check_seconds
+from microthreads.calls import check_seconds, sleep
 from microthreads.kernel import Place, place_of_caller
+from microthreads.net.handover import handed
 from microthreads.net.listeners import check_port, listen_at, listen_on_all, listen_too
-from microthreads.net.server import Handler, Ready, Server, Terms, Workers
+from microthreads.net.server import Handler, Ready, Server, Terms, Workers, tell
 from microthreads.net.sockets import Socket
 from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Event
@@ -69,7 +71,7 @@ def serve(
         OSError: At the yield: an address is in use, or not this machine's.
         ValueError: `port` is not from 0 to 65535, or a number is negative; `workers` is 0;
             `ssl` is a client's context, or has no certificate.
-        TypeError: `ssl` is no context.
+        TypeError: `ssl` is no context, `handler` cannot be called, or `port` is not an integer.
         RuntimeError: At the yield: this system cannot have workers (Linux can), or this
             is not the main thread.
     """
@@ -197,7 +199,10 @@ async def _serve(
     """Serve in this process, or in so many others; `sockets` gives each its listeners."""
     with contextlib.ExitStack() as serving:
         listeners = await sockets(serving)
-        if workers == 1:
+        if workers == 1 and handed.is_trial:
+            tell(ready, listeners[0])
+            await sleep(math.inf)  # the sockets may be those of the old program, which serves
+        elif workers == 1:
             await Server(terms).run(serving, listeners[0], ready)
         else:
             from microthreads.net.workers import Foreman  # noqa: PLC0415  (few need it)

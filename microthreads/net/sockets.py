@@ -31,7 +31,7 @@ __all__ = ["Socket"]
 Address: TypeAlias = Any  # as the standard library has it: its shape depends on the family
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
-HOW_IT_ENDS = -1
+LINGERS = -1  # as an owner: SO_LINGER says how it ends, so nothing is shut down before
 ENOUGH = 65536  # as cheap to ask for as 4096, and spares calls on bulk data
 
 
@@ -62,7 +62,8 @@ class Socket:
         self.descriptor.drains = stream and sock.family in INTERNET
         sock.setblocking(False)
         self.sock = sock
-        self.owner = 0  # the process that made the connection; else others may use it by right
+        # The process that made the connection, and shuts it down; 0: others may use it by right.
+        self.owner = 0
 
     def recv(self, size: int = ENOUGH, flags: int = 0) -> SystemCall[bytes]:
         """Receive up to `size` bytes (65,536); ``b""`` at the end of a stream.
@@ -171,7 +172,7 @@ class Socket:
         """Set an option, as the standard library's `setsockopt` does. A plain call."""
         self.sock.setsockopt(*arguments)
         if arguments[:2] == (socket.SOL_SOCKET, socket.SO_LINGER):
-            self.owner = HOW_IT_ENDS  # was said: there is to be no other end before
+            self.owner = LINGERS
 
     def getsockname(self) -> Address:
         """Its own address."""

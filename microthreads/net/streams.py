@@ -338,9 +338,10 @@ class Stream:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if exc_info[0] is not None:
+        if exc_info[0] is None:
+            self.close()
+        else:
             self.plain.close()  # over TLS, what was cut short must not look like the end
-        self.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 RECORD = 16384  # bytes of plaintext in a record
-RECORDS_A_TURN = (
-    16  # that are written: a peer that is as fast as we are does not hold up all others
-)
+# Records that are written: a peer that is as fast as we are does not hold up all others.
+RECORDS_A_TURN = 16
 MOST_READS = 16  # of what is read away at the end, if the peer sends on and on
 
 NOBODY: Any = SimpleNamespace(task=None)  # the waiter of what is armed for no task
-NO_CERTIFICATE = "NO_SHARED_CIPHER"  # as OpenSSL calls it
+# As OpenSSL calls it, if all versions and ciphers are offered; the second one for TLS 1.3.
+NO_CERTIFICATE = ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL")
 
 
 class TlsSocket:
@@ -436,6 +436,8 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
         return  # which may go on with another context
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    client.set_ciphers("ALL:@SECLEVEL=0")  # so nothing else can be what they do not share
     hello, answer = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
         client.wrap_bio(answer, hello).do_handshake()
@@ -444,7 +446,7 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
     try:
         context.wrap_bio(hello, answer, server_side=True).do_handshake()
     except ssl.SSLError as error:
-        if error.reason == NO_CERTIFICATE:
+        if error.reason in NO_CERTIFICATE:
             raise ValueError(
                 f"{verb}() needs a context with a certificate: call its load_cert_chain() first"
             ) from None

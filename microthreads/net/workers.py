@@ -32,7 +32,7 @@ from microthreads.groups import TaskGroup, gather
 from microthreads.kernel import now, running_kernel
 from microthreads.net.duty import (
     ACCEPTS,
-    BEAT,
+    BETWEEN_BEATS,
     FINISHES,
     IS_OLD,
     LEAVE,
@@ -50,7 +50,7 @@ from microthreads.net.processes import (
     flush,
     let_go,
 )
-from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone
+from microthreads.net.server import LAST_SECONDS, Ready, Terms, Workers, alone, tell
 from microthreads.net.sockets import Socket
 from microthreads.net.systemd import activated, keep_watchdog, sd_notify, watchdog_period
 from microthreads.runtime import Kernel
@@ -119,10 +119,11 @@ class Foreman:
             Worker(each.pid, 0, Socket(socket.socket(fileno=each.link))) for each in handed.former()
         ]
         self.alive = list(self._former)
-        self._anew = False  # whether a SIGHUP asks for the whole program
         foremen.add(self)
         self._seconds = terms.grace + LAST_SECONDS + FORCE  # that a worker may take to finish
-        self._hup = Event()  # set when workers are to be replaced
+        self._to_replace = Event()  # set when workers are to be replaced
+        self._reloads = False  # whether a SIGHUP asks for that
+        self._anew = False  # and for the whole program
         self._group = TaskGroup()
         self._kernel: Any = running_kernel()
 
@@ -153,8 +154,7 @@ class Foreman:
     async def _tell(self, ready: Ready | None) -> None:
         for slot in self.slots:
             await slot.served.wait()
-        if ready is not None:
-            ready([listener.getsockname() for listener in self.slots[0].listeners])
+        tell(ready, self.slots[0].listeners)
         sd_notify("READY=1")
         handed.close_rest()
         former, self._former = self._former, []
@@ -176,7 +176,7 @@ class Foreman:
                 self._accepts(slot, worker)
             if IS_OLD in words and slot.worker is worker:
                 slot.is_old = True
-                self._hup.set()
+                self._to_replace.set()
             if FINISHES in words:
                 worker.accepts.clear()
                 self._leave_to_others(slot, worker)
@@ -234,7 +234,7 @@ class Foreman:
         """Look once a second who is stuck: its heart does not beat."""
         while True:
             before = now()
-            await sleep(BEAT)
+            await sleep(BETWEEN_BEATS)
             if now() - before > QUIET:  # this process was stopped itself, or very busy
                 for worker in self.alive:
                     worker.heard = now()
@@ -265,16 +265,19 @@ class Foreman:
             await wait_signal(signal.SIGHUP)
             for slot in self.slots:
                 slot.is_old = True
+            self._reloads = True
             self._anew = self._workers.exec_at_hup
-            self._hup.set()
+            self._to_replace.set()
 
     @any_spelling
     async def _replace_all(self) -> None:
         """Replace workers one after the other: all at SIGHUP, and those that are old."""
         while True:
-            await self._hup.wait()
-            self._hup.clear()
-            sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            await self._to_replace.wait()
+            self._to_replace.clear()
+            reloads, self._reloads = self._reloads, False
+            if reloads:
+                sd_notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             if self._anew:
                 self._anew = False
                 await self._begin_anew()
@@ -284,25 +287,37 @@ class Foreman:
             for slot in old:
                 if not await self._replace(slot):
                     break
-            sd_notify("READY=1")
+            if reloads:
+                sd_notify("READY=1")
 
     async def _begin_anew(self) -> None:
         """Have this process become the program anew, if that would come to serve."""
         for slot in self.slots:
             slot.is_old = False
-        trial = tried(packed())
-        with Life(trial.pid) as life:
-            with move_on_after(BEGINNING):
-                await life.readable()
-            trial.kill()  # if it goes on
-        code = trial.wait()
         try:
-            if code == 0:
+            why = await self._try_anew()
+            if not why:
                 begin_anew(packed())
-            why = f"before it would serve, it {described(code)}"
         except OSError as error:
             why = str(error)
         logger.error("the program is not begun again, and the old one goes on: %s", why)
+
+    async def _try_anew(self) -> str:
+        """Try whether the program would come to serve; why it does not, or "".
+
+        Raises:
+            OSError: It cannot be started.
+        """
+        trial = tried(packed())
+        try:
+            with Life(trial.pid) as life, move_on_after(BEGINNING) as limit:
+                await life.readable()
+        finally:
+            trial.kill()  # if it goes on, also when this process is to end meanwhile
+            code = trial.wait()
+        if limit.cancelled_caught:
+            return f"within {BEGINNING:.0f} s, it has not come to serve by workers"
+        return f"before it would serve, it {described(code)}" if code else ""
 
     async def _replace(self, slot: Slot) -> bool:
         """Have a new worker accept, and only then the old one finish."""

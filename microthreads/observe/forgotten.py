@@ -89,7 +89,7 @@ def gone(identity: int) -> None:
     """What had this identity is no more, and was perhaps never used."""
     entry = made.pop(identity, None)
     if entry is not None and not entry.excused:
-        tell(text_of(entry), place_of(entry), entry.module)
+        tell(news_of(entry), file_and_line(entry), entry.module)
 
 
 # Who made it
@@ -119,7 +119,7 @@ def maker(called: str) -> Made | None:
 # What is said
 
 
-def place_of(entry: Made) -> tuple[str, int]:
+def file_and_line(entry: Made) -> tuple[str, int]:
     """The file, and the line."""
     return entry.code.co_filename, positions(entry)[0]
 
@@ -139,7 +139,7 @@ def words_of(entry: Made) -> str:
     return words if 0 < len(words) <= LONGEST else f"{entry.called}(...)"
 
 
-def text_of(entry: Made) -> str:
+def news_of(entry: Made) -> str:
     """What is told of something that was never used."""
     words, flags = words_of(entry), entry.code.co_flags
     if went_elsewhere(entry):

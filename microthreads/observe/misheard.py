@@ -15,14 +15,13 @@ Read next: forgotten.py, which puts this in place.
 
 from __future__ import annotations
 
-from types import CodeType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from microthreads.errors import text_of
 from microthreads.kernel import Failure, Task
 from microthreads.kernel.routines import frames_of
-from microthreads.places import is_ours
+from microthreads.places import Place, is_ours, line_of
 
 OFTEN = 100  # times: no handler that means it swallows a cancellation so often
 
@@ -38,7 +37,7 @@ def refused(task: Task[Any], request: Any) -> tuple[str, tuple[str, int]] | None
     scope = task.cancelled
     again = task in deaf if scope is task else getattr(scope, "delivered", False)
     deaf[task] = times = deaf.get(task, 0) + 1 if again else 0
-    line = line_of(task)
+    line = own_line(task)
     if line is None or times not in (1, OFTEN):
         return None
     if times == OFTEN:
@@ -53,7 +52,7 @@ def refused(task: Task[Any], request: Any) -> tuple[str, tuple[str, int]] | None
     ), line
 
 
-def line_of(task: Task[Any]) -> tuple[str, int] | None:
+def own_line(task: Task[Any]) -> tuple[str, int] | None:
     """The line of the program where `task` yields, if no code of the library does."""
     frames = list(frames_of(task.routine))
     if frames and frames[-1].f_code.co_name == "__await__":
@@ -68,13 +67,11 @@ def unheard(task: Task[Any]) -> tuple[str, tuple[str, int]] | None:
     heard = id(task) in asked
     asked.discard(id(task))
     value = getattr(task, "value", None)
-    place: tuple[CodeType, int] | None = getattr(task, "_place", None)
+    place: Place | None = getattr(task, "_place", None)
     done = getattr(task, "routine", task) is None
     if heard or not done or task.daemon or value is None or type(value) is Failure or not place:
         return None
-    code, reached = place
-    lines = [line for start, end, line in code.co_lines() if start <= reached < end and line]
     return (
         f"task {task.name} returned something ({type(value).__name__}) and nobody joined it: "
         "`yield` the task to have that, or have it return nothing"
-    ), (code.co_filename, lines[0] if lines else code.co_firstlineno)
+    ), (place[0].co_filename, line_of(place))

@@ -21,7 +21,7 @@ from typing import Any
 from microthreads.kernel import Task
 from microthreads.kernel.routines import frames_of
 from microthreads.names import TO_BE_YIELDED
-from microthreads.places import PACKAGE
+from microthreads.places import is_ours
 from microthreads.runtime.snapshots import short_path
 
 MOST_LINES = 5
@@ -74,7 +74,7 @@ def own_frames(tasks: list[Task[Any]]) -> Iterator[FrameType]:
         for routine in (*(task.callers or ()), task.routine):
             for frame in frames_of(routine):
                 code = frame.f_code
-                if code not in seen and not code.co_filename.startswith(PACKAGE):
+                if code not in seen and not is_ours(code):
                     seen.add(code)
                     yield frame
 
@@ -114,6 +114,6 @@ def to_be_yielded(names: tuple[str, ...], line: int, frame: FrameType) -> bool:
         thing = thing.__func__
     if not isinstance(thing, FunctionType):
         return False
-    if thing.__code__.co_filename.startswith(PACKAGE):
+    if is_ours(thing.__code__):
         return str(thing.__annotations__.get("return")).startswith(TO_BE_YIELDED)
     return bool(thing.__code__.co_flags & (CO_GENERATOR | CO_COROUTINE))

@@ -283,7 +283,7 @@ class Kernel(Reachable):
         if not self._draining:
             self._end_with(DeadlockError(self.snapshot(), reports.advice_on(self.tasks.values())))
 
-    def hint(self, thing: Any) -> str:
+    def _hint(self, thing: Any) -> str:
         from microthreads.hints import about_refused  # noqa: PLC0415  (only where it is needed)
 
         return about_refused(thing)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 from unicodedata import combining, east_asian_width
 
-from microthreads.errors import kind_of, text_of
+from microthreads.errors import kind_of, printable, text_of
 from microthreads.kernel import State
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _circle_lines(circle: Sequence[TaskInfo]) -> list[str]:
     if not circle:
         return []
     lines = [
-        f"  {printable(str(task))} waits to {printable(task.waits_on)}" for task in _ends(circle)
+        f"  {one_line(str(task))} waits to {one_line(task.waits_on)}" for task in _ends(circle)
     ]
     if left := len(circle) - len(lines):
         lines.insert(-1, f"  ... {left:,} more, each of which waits for the next")
@@ -161,7 +161,7 @@ def columns() -> int:
 
 def _aligned(rows: Sequence[Row], room: int) -> list[str]:
     """The rows as lines, their columns as wide as need be, or as can be."""
-    shown = [tuple(printable(cell) for cell in row) for row in rows]
+    shown = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(width(row[column]) for row in shown) for column in range(len(HEADINGS))]
     needs = [*ENOUGH, min(MUCH, max(width(os.path.basename(row[-1])) for row in shown))]
     room -= len(GAP) * (len(widths) - 1)
@@ -177,12 +177,9 @@ def _aligned(rows: Sequence[Row], room: int) -> list[str]:
     return lines
 
 
-def printable(text: str) -> str:
+def one_line(text: str) -> str:
     """One line that a terminal shows as it is."""
-    text = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return printable(text if len(text) <= LONGEST else text[:LONGEST] + "…")
 
 
 def width(text: str) -> int:

@@ -2,9 +2,8 @@
 
 Like wsproto, it does no input and output. `receive` goes through what has come, step by step,
 and gives the texts that are complete; what has to be answered (pongs) is kept in `out`, for the
-next write; and when the
-conversation is over, `ended` says why, be it that the peer closes, or that it broke a
-rule: then that is what the peer is told.
+next write; and when the conversation is over, `ended` says why, be it that the peer closes, or
+that it broke a rule: then that is what the peer is told.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ import argparse
 import importlib
 import logging
 import os
-import socket
 import sys
 import time
 import traceback
@@ -88,7 +87,7 @@ class Gateway:
 
     def handler(self, stopping: Event) -> Callable[[Stream], Any]:
         """What serves one client."""
-        return lambda stream: converse(prompt(stream), self.answer, stopping, self._limits)
+        return lambda stream: converse(stream, self.answer, stopping, self._limits)
 
     async def answer(self, http: Http, request: Request) -> None:
         """Have a thread answer a request, and send what it gives."""
@@ -135,13 +134,6 @@ class Gateway:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(1)  # nothing else ends a thread, and Python would wait for it
-
-
-def prompt(stream: Stream) -> Stream:
-    """`stream`, which from now on sends a block when it comes, and does not wait for more."""
-    if stream.plain.sock.family != socket.AF_UNIX:
-        stream.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return stream
 
 
 def application(text: str) -> Application:

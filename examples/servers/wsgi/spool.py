@@ -88,8 +88,8 @@ class Upload:
     def close(self) -> None:
         """Nobody reads it any more. A plain call, which may be repeated."""
         self.file.close()
-        self._disk.release(self._reserved)
-        self._reserved = 0
+        reserved, self._reserved = self._reserved, 0  # at once: both threads may close it
+        self._disk.release(reserved)
 
 
 class Answer:
