@@ -469,3 +469,68 @@ def test_a_port_that_was_asked_for_is_not_exchanged_for_another():
         return caught.value.errno
 
     assert run(main()) == errno.EADDRINUSE
+
+
+# Found later: what may hang is never the kernel's thread, nor the last chance of a look-up
+
+
+def test_localhost_with_a_dot_is_asked_for_without_it(resolver, go):
+    go(outcome(open_connection("LOCALHOST.", 1)))
+    assert resolver.asked_here == ["LOCALHOST"]
+    assert resolver.asked == []
+
+
+def test_a_look_up_for_which_no_thread_could_start_is_hurried_again(
+    resolver, no_threads_yet, monkeypatch, go
+):
+    def cannot(thread):
+        raise RuntimeError("can't start new thread")
+
+    async def main():
+        tasks = await hang(dns.THREADS)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", cannot)
+            quick = await spawn(outcome(open_connection("quick.test", 1, seconds=math.inf)))
+            await sleep(1.5 * dns.PATIENCE)  # it was hurried, in vain
+            assert not quick.done
+        with timeout(LONG):
+            assert isinstance(await quick, ConnectionRefusedError)
+        for task in tasks:
+            task.cancel()
+
+    go(main())
+
+
+@pytest.mark.parametrize("verb", [open_connection, open_udp])
+@pytest.mark.parametrize(
+    ("local", "kind"),
+    [
+        (("127.0.0.1", 99_999), ValueError),
+        (("127.0.0.1", -1), ValueError),
+        (("127.0.0.1", "80"), TypeError),
+        (("127.0.0.1",), TypeError),
+        ("127.0.0.1", TypeError),
+        ((None, 80), TypeError),
+    ],
+)
+def test_what_is_no_local_address_is_refused_at_the_call(verb, local, kind):
+    with pytest.raises(kind, match=r"local"):
+        verb("127.0.0.1", 1, local_address=local)
+
+
+def test_a_client_is_let_go_though_no_descriptor_is_left(go):
+    """The end of a connection needs none of its own."""
+
+    async def main():
+        server, port = await serving(lambda ready: serve(handler, "127.0.0.1", 0, ready=ready))
+        with await open_connection("127.0.0.1", port) as stream, contextlib.ExitStack() as taken:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.enter_context(socket.socket())
+            with timeout(LONG):
+                assert await stream.read(-1) == b"hello"
+        server.cancel()
+        with contextlib.suppress(Cancelled):
+            await server
+
+    go(main())

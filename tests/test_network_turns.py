@@ -26,6 +26,7 @@ from microthreads import (
     Socket,
     Stream,
     join,
+    move_on_after,
     run,
     select,
     sleep,
@@ -44,11 +45,6 @@ def authority():
 @pytest.fixture(params=["epoll", "poll"])
 def go(request):
     return lambda main, **options: run(main, poller=request.param, **options)
-
-
-@pytest.fixture
-def by_epoll():
-    return lambda main: run(main, poller="epoll")
 
 
 class Fast(socket.socket):
@@ -122,7 +118,7 @@ READS = {
 
 
 @pytest.mark.parametrize("call", READS)
-def test_a_long_read_leaves_the_others_their_turns(unobserved, fast, call, by_epoll):
+def test_a_long_read_leaves_the_others_their_turns(unobserved, fast, call, go):
     sock, stream = fast
     sock.end = SIZE
 
@@ -132,13 +128,13 @@ def test_a_long_read_leaves_the_others_their_turns(unobserved, fast, call, by_ep
         except IncompleteReadError:
             return stream.buffered
 
-    most, turns, size = by_epoll(most_between_two_turns(sock, read()))
+    most, turns, size = go(most_between_two_turns(sock, read()))
     assert size == SIZE
     assert most <= A_TURN
     assert turns >= SIZE / A_TURN
 
 
-def test_a_line_that_does_not_end_is_refused_in_turns(unobserved, fast, by_epoll):
+def test_a_line_that_does_not_end_is_refused_in_turns(unobserved, fast, go):
     sock, stream = fast
 
     async def read():
@@ -146,7 +142,7 @@ def test_a_line_that_does_not_end_is_refused_in_turns(unobserved, fast, by_epoll
             await stream.readline(SIZE)
         return stream.buffered
 
-    most, _, size = by_epoll(most_between_two_turns(sock, read()))
+    most, _, size = go(most_between_two_turns(sock, read()))
     assert SIZE <= size <= SIZE + MIB
     assert most <= A_TURN
 
@@ -206,6 +202,21 @@ def test_a_read_that_goes_on_is_cancelled_and_has_taken_nothing(unobserved, fast
     assert go(main()) == (True, True)
 
 
+def test_the_same_call_can_be_awaited_again_after_its_time_was_over(unobserved, fast, go):
+    sock, stream = fast
+
+    async def main():
+        call = stream.read_exactly(SIZE)
+        for _ in range(3):
+            with move_on_after(0.001):
+                await call
+                return "so fast?"
+        most, _, size = await most_between_two_turns(sock, length_of(call))
+        return most <= A_TURN, size, stream.buffered == sock.moved - SIZE
+
+    assert go(main()) in ((True, SIZE, True), "so fast?")
+
+
 def test_while_a_read_goes_on_another_one_is_refused_and_closing_ends_it(unobserved, fast, go):
     _, stream = fast
 
@@ -260,23 +271,23 @@ def encrypted(stack, authority, size=0):
 
 
 @pytest.mark.parametrize("call", ["read_exactly", "read(-1)"])
-def test_a_long_read_over_tls_leaves_the_others_their_turns(unobserved, authority, call, by_epoll):
+def test_a_long_read_over_tls_leaves_the_others_their_turns(unobserved, authority, call, go):
     with ExitStack() as stack:
         sock, stream = encrypted(stack, authority, SIZE)
 
-        most, _, size = by_epoll(most_between_two_turns(sock, length_of(READS[call](stream))))
+        most, _, size = go(most_between_two_turns(sock, length_of(READS[call](stream))))
         assert size == SIZE
         assert most <= A_TURN
 
 
-def test_a_long_write_over_tls_leaves_the_others_their_turns(unobserved, authority, by_epoll):
+def test_a_long_write_over_tls_leaves_the_others_their_turns(unobserved, authority, go):
     with ExitStack() as stack:
         sock, stream = encrypted(stack, authority)
 
         async def write():
             await stream.write(bytes(SIZE))
 
-        most, turns, _ = by_epoll(most_between_two_turns(sock, write()))
+        most, turns, _ = go(most_between_two_turns(sock, write()))
         assert sock.moved > SIZE
         assert most <= A_TURN
         assert turns >= SIZE / A_TURN
@@ -306,7 +317,7 @@ def test_a_write_over_tls_that_goes_on_is_cancelled_and_says_how_far_it_came(
         assert go(main()) == (True, True)
 
 
-def test_records_without_data_are_not_everybodys_wait(unobserved, authority, by_epoll):
+def test_records_without_data_are_not_everybodys_wait(unobserved, authority, go):
     """A server may send as many session tickets as it likes."""
     server = authority.server(version=ssl.TLSVersion.TLSv1_3)
     server.num_tickets = 40_000
@@ -336,7 +347,7 @@ def test_records_without_data_are_not_everybodys_wait(unobserved, authority, by_
         far.sendall(b"x" * 9)
         sock.fast = True
 
-        most, _, got = by_epoll(most_between_two_turns(sock, length_of(stream.read_exactly(9))))
+        most, _, got = go(most_between_two_turns(sock, length_of(stream.read_exactly(9))))
         assert got == 9
         assert sock.moved > 2 * A_TURN
         assert most <= A_TURN
@@ -345,12 +356,10 @@ def test_records_without_data_are_not_everybodys_wait(unobserved, authority, by_
 # ---- The end
 
 
-def test_finish_leaves_the_others_their_turns_and_reads_no_more_than_it_says(
-    unobserved, fast, by_epoll
-):
+def test_finish_leaves_the_others_their_turns_and_reads_no_more_than_it_says(unobserved, fast, go):
     """16 MiB, by its documentation."""
     sock, stream = fast
-    most, turns, _ = by_epoll(most_between_two_turns(sock, stream.finish(60.0)))
+    most, turns, _ = go(most_between_two_turns(sock, stream.finish(60.0)))
     assert stream.closed
     assert most <= A_TURN
     assert turns >= 4

@@ -374,7 +374,8 @@ class Core:
 
     def _retry(self, calls: list[SystemCall[Any]]) -> list[SystemCall[Any]]:
         """Attempt the reported calls again; those that are left if one cuts this short, later."""
-        calls = [*self.again, *calls]
+        if self.again:  # each once, though the poller may report one that goes on as well
+            calls = list({id(call): call for call in (*self.again, *calls)}.values())
         self.again = calls.copy()
         for call in calls:
             call.retry()

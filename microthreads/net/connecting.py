@@ -15,7 +15,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from microthreads.groups import TaskGroup
-from microthreads.net.dns import Found, Resolve, own_addresses
+from microthreads.net.dns import Found, Resolve, check_local, own_addresses
 from microthreads.net.listeners import check_path
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
@@ -65,6 +65,7 @@ def open_connection(
         raise TypeError(f"open_connection() needs a port that is an integer, got {port!r}")
     if not 1 <= port <= 65535:
         raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
+    check_local(local_address, "open_connection")
     return _open_connection(host, port, ssl, server_hostname, local_address, seconds)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from errno import EAFNOSUPPORT
 from typing import Any
 
-from microthreads.net.dns import Found, Resolve, own_addresses
+from microthreads.net.dns import Found, Resolve, check_local, own_addresses
+from microthreads.net.listeners import check_port
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.spelling import AwaitableGenerator, any_spelling
@@ -46,11 +47,9 @@ def open_udp(
     """
     if (host is None) != (port is None):
         raise ValueError("open_udp() needs both a host and a port to connect to, or neither")
-    for number in (port, local_address and local_address[1]):
-        if number is not None and not isinstance(number, int):
-            raise TypeError(f"open_udp() needs ports that are integers, got {number!r}")
-        if number is not None and not 0 <= number <= 65535:
-            raise ValueError(f"open_udp() needs ports from 0 to 65535, got {number}")
+    if port is not None:
+        check_port(port, "open_udp")
+    check_local(local_address, "open_udp")
     return _open_udp(host, port or 0, local_address, reuse_port, broadcast)
 
 

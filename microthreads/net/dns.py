@@ -68,11 +68,13 @@ class Resolve(SystemCall[Found]):
         self.timer: Any = None
 
     def attempt(self, task: Task[Any]) -> Found | Literal[Pending.PENDING]:
-        flags = self.flags
-        if not is_local(self.host):
+        host, flags = self.host, self.flags
+        if host is not None and is_local(host):
+            host = host.removesuffix(".")  # with the dot, the resolver may ask the network
+        else:
             flags |= NUMERIC
         try:
-            return look_up(self.host, self.port, kind=self.kind, flags=flags)
+            return look_up(host, self.port, kind=self.kind, flags=flags)
         except socket.gaierror:
             if flags == self.flags:
                 raise
@@ -86,8 +88,9 @@ class Resolve(SystemCall[Found]):
             kernel.timers.add(kernel.now() + PATIENCE, self)
 
     def expire(self) -> None:
-        if self.job is not None:
-            pool.hurry(self.job)
+        waiter, job = self.waiter, self.job
+        if waiter is not None and job is not None and not pool.hurry(job):
+            waiter.kernel.timers.add(waiter.kernel.now() + PATIENCE, self)
 
     def disarm(self, waiter: Waiter) -> None:
         if self.job is not None and self.job.wanted:
@@ -106,6 +109,24 @@ class Resolve(SystemCall[Found]):
 
     def describe(self) -> Wait:
         return Wait("look up", self.host)
+
+
+def check_local(local: Address, verb: str) -> None:
+    """Refuse what is no local address.
+
+    Raises:
+        TypeError: It is not a host and a port.
+        ValueError: The port is not from 0 to 65535.
+    """
+    if local is None:
+        return
+    is_pair = isinstance(local, tuple) and len(local) in (2, 3, 4)
+    if not is_pair or not isinstance(local[0], str):
+        raise TypeError(f"{verb}() needs a local_address (host, port), got {local!r}")
+    if not isinstance(local[1], int):
+        raise TypeError(f"{verb}() needs a local port that is an integer, got {local[1]!r}")
+    if not 0 <= local[1] <= 65535:
+        raise ValueError(f"{verb}() needs a local port from 0 to 65535, got {local[1]}")
 
 
 def own_addresses(local: Address, kind: int = socket.SOCK_STREAM) -> Resolve:
@@ -203,14 +224,21 @@ class Pool:
                 return False
             return True
 
-    def hurry(self, job: Job) -> None:
-        """`job` has waited for long: those before it hang. It gets a thread of its own."""
+    def hurry(self, job: Job) -> bool:
+        """`job` has waited for long: those before it hang. It gets a thread of its own.
+
+        False if there can be none now, and it waits for one of the others.
+        """
         with self._changed:
-            if job in self._jobs and self._threads < MOST_THREADS:
-                self._jobs.remove(job)
-                self._jobs.appendleft(job)
-                with contextlib.suppress(RuntimeError):  # one of the others may do it yet
+            if job not in self._jobs:
+                return True
+            self._jobs.remove(job)
+            self._jobs.appendleft(job)
+            if self._threads < MOST_THREADS:
+                with contextlib.suppress(RuntimeError):
                     self._start()
+                    return True
+            return False
 
     def drop(self, job: Job) -> None:
         """Nobody wants `job` any more."""

@@ -40,7 +40,7 @@ from microthreads.kernel import (
     now,
 )
 from microthreads.net.accepting import accept_each, begin
-from microthreads.net.endings import taken_over
+from microthreads.net.endings import closed_socket, taken_over
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
 from microthreads.net.systemd import keep_watchdog, watchdog_period
@@ -140,6 +140,7 @@ class Server:
         self._stops = False
         self._left_to_serve = math.inf  # clients, until it has served enough
         self.served_enough = Event()
+        closed_socket()  # made now, while there are descriptors
 
     @any_spelling
     async def run(self, serving: ExitStack, listeners: list[Socket], ready: Ready | None) -> None:
@@ -298,7 +299,12 @@ class Visit(Join[Any]):
                 stream.close()
             self._server.left(task)
         else:
-            self._server.see_off(task, stream)
+            try:
+                self._server.see_off(task, stream)
+            except BaseException:
+                stream.close()
+                self._server.left(task)
+                raise
 
 
 def tell(ready: Ready | None, listeners: list[Socket]) -> None:
