@@ -169,6 +169,51 @@ def test_the_socket_at_a_path_gets_the_permissions_that_the_new_code_says(tmp_pa
         assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o660
 
 
+TWO_SERVERS = """
+import pathlib
+from microthreads import *
+
+FOLDER = pathlib.Path(__file__).parent
+
+def handler(stream):
+    while line := (yield stream.readline()):
+        yield stream.write(b"one\\n")
+
+async def served(name):
+    ready = lambda addresses: print(name, flush=True)
+    await serve_unix(handler, FOLDER / name, workers=Workers(1, exec_at_hup=True), ready=ready)
+
+async def late():
+    while not (FOLDER / "go").exists():
+        await sleep(0.01)
+    await served("late")
+
+run(gather(served("early"), late()))
+"""
+
+
+def test_a_server_that_begins_late_is_served_by_its_old_workers_until_then(tmp_path):
+    with contextlib.ExitStack() as stack:
+        (tmp_path / "go").touch()
+        (tmp_path / "program.py").write_text(TWO_SERVERS)
+        program = str(tmp_path / "program.py")
+        process = stack.enter_context(started_python(program, cwd=tmp_path))
+        assert {process.stdout.readline() for _ in range(2)} == {"early\n", "late\n"}
+        before = {pid for pid in children(process.pid) if alive(pid)}
+        (tmp_path / "go").unlink()
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "early\n"
+        until(lambda: len({pid for pid in before if alive(pid)}) == 1)
+        client = stack.enter_context(socket.socket(socket.AF_UNIX))
+        client.settimeout(LONG)
+        client.connect(str(tmp_path / "late"))
+        assert say(client, b"who?\n") == b"one\n"
+        client.close()
+        (tmp_path / "go").touch()
+        assert process.stdout.readline() == "late\n"
+        until(lambda: not any(alive(pid) for pid in before))
+
+
 def begun(program, **changes):
     """Write a program that makes a file when it would serve, and have it tried."""
     program.write("two", **changes)

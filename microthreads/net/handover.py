@@ -8,9 +8,10 @@ whoever started it notices nothing.
               not come that far, nothing else happens, and the log says so. It serves nobody
     exec      this process becomes the program anew. The old workers, its children, go on
     sockets   where the program listens at the same address, it gets the same socket
-    farewell  when the new workers accept, the old ones finish
+    farewell  when the new workers accept, the old ones of the same server finish
 
-What goes over stands in the environment, and is taken out of it by the first who looks.
+A program can have several servers, and begin one much later than another. So what goes over is
+told apart by servers. It stands in the environment, and is taken out of it by the first who looks.
 """
 
 from __future__ import annotations
@@ -23,10 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from microthreads.net.sockets import Address, Socket
 
-LISTENERS = "MICROTHREADS_LISTENERS"
-ACTIVATED = "MICROTHREADS_ACTIVATED"
-FORMER = "MICROTHREADS_FORMER"
-TRIAL = "MICROTHREADS_TRIAL"
+VARIABLE = "MICROTHREADS_HANDED"
 
 
 def folder() -> str:
@@ -52,42 +50,76 @@ class Former(NamedTuple):
     link: int
 
 
+class Before(NamedTuple):
+    """A server of the program before.
+
+    Attributes:
+        listeners: The descriptors of its sockets.
+        workers: Who serves there.
+    """
+
+    listeners: list[int]
+    workers: list[Former]
+
+
 class Handed:
-    """What the program before has handed over, until somebody takes it."""
+    """What the program before has handed over, until somebody takes it.
+
+    Attributes:
+        is_trial: Whether this process only tries how far the program comes.
+        opened: The descriptors of the sockets that systemd had opened.
+        servers: Those that this program has not begun.
+    """
 
     def __init__(self) -> None:
-        self.is_trial = os.environ.pop(TRIAL, None) is not None
-        self._listeners = sockets(taken(LISTENERS))
-        self._activated = sockets(taken(ACTIVATED))
-        numbers = taken(FORMER)
-        self._former = [Former(*each) for each in zip(numbers[::2], numbers[1::2], strict=True)]
-        for each in self._former:
-            os.set_inheritable(each.link, False)
+        self.is_trial, self.opened, self.servers = unpacked(os.environ.pop(VARIABLE, ""))
+        numbers = {
+            *self.opened,
+            *(each for server in self.servers for each in server.listeners),
+        }
+        self._sockets = {number: socket.socket(fileno=number) for number in sorted(numbers)}
+        links = [each.link for server in self.servers for each in server.workers]
+        for number in (*numbers, *links):
+            os.set_inheritable(number, False)
 
     def listener(self, family: int, address: Address) -> socket.socket | None:
         """The socket that listens at `address`, if there is one; port 0 means any port."""
-        for sock in self._listeners:
-            if sock.family == family and is_same(sock.getsockname(), address):
-                self._listeners.remove(sock)
+        for number, sock in self._sockets.items():
+            is_free = number not in self.opened and sock.family == family
+            if is_free and is_same(sock.getsockname(), address):
                 sock.setblocking(False)
-                return sock
+                return self._sockets.pop(number)
         return None
 
     def activated(self) -> list[Socket]:
         """The sockets that systemd had opened for the program before."""
-        found, self._activated = self._activated, []
-        return [Socket(sock) for sock in found]
+        found, self.opened = self.opened, []
+        return [Socket(self._sockets.pop(number)) for number in found]
 
-    def former(self) -> list[Former]:
-        """The workers that are to finish, once."""
-        found, self._former = self._former, []
+    def servers_at(self, listeners: set[int]) -> list[Before]:
+        """The servers, once, that have had one of these sockets."""
+        found = [each for each in self.servers if listeners & set(each.listeners)]
+        self.servers = [each for each in self.servers if each not in found]
         return found
 
-    def close_rest(self) -> None:
-        """Close the sockets that nobody has taken. A plain call."""
-        for sock in (*self._listeners, *self._activated):
+    def rest(self) -> list[Before]:
+        """The servers that this program does not have, once."""
+        found, self.servers = self.servers, []
+        return found
+
+    def close(self, server: Before) -> None:
+        """Close the sockets of `server` that nobody has taken. A plain call."""
+        for number in self._sockets.keys() & server.listeners:
+            self._sockets.pop(number).close()
+        self.opened = [each for each in self.opened if each in self._sockets]
+
+    def close_all(self) -> None:
+        """Close all that nobody has taken, in a worker. A plain call."""
+        for sock in self._sockets.values():
             sock.close()
-        self._listeners, self._activated = [], []
+        for worker in (each for server in self.servers for each in server.workers):
+            os.close(worker.link)
+        self._sockets, self.opened, self.servers = {}, [], []
 
     def end_trial(self) -> None:
         """The program has come to where it would serve: that was all, if it was a trial."""
@@ -95,16 +127,18 @@ class Handed:
             os._exit(0)
 
 
-def taken(name: str) -> list[int]:
-    """The numbers in this variable, which is taken out of the environment."""
-    return [int(text) for text in os.environ.pop(name, "").split(",") if text]
+def unpacked(text: str) -> tuple[bool, list[int], list[Before]]:
+    """Whether it is a trial, what systemd had opened, and the servers; nothing of no text."""
+    if not text:
+        return False, [], []
+    from json import loads  # noqa: PLC0415  (few need it)
 
-
-def sockets(numbers: list[int]) -> list[socket.socket]:
-    """The sockets that have these descriptor numbers, which child processes do not get."""
-    for number in numbers:
-        os.set_inheritable(number, False)
-    return [socket.socket(fileno=number) for number in numbers]
+    is_trial, activated, servers = loads(text)
+    return (
+        is_trial,
+        activated,
+        [Before(listeners, [Former(*each) for each in workers]) for listeners, workers in servers],
+    )
 
 
 def is_same(address: Address, wanted: Address) -> bool:
@@ -118,18 +152,32 @@ handed = Handed()
 
 
 class Luggage(NamedTuple):
-    """What goes over to the program anew: the numbers of descriptors, and of processes."""
+    """What goes over to the program anew.
 
-    listeners: list[int]
+    Attributes:
+        activated: The descriptors of the sockets that systemd had opened.
+        servers: All servers that have workers.
+    """
+
     activated: list[int]
-    former: list[Former]
+    servers: list[Before]
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """The environment that says so."""
-        former = [number for each in self.former for number in each]
-        lists = {LISTENERS: self.listeners, ACTIVATED: self.activated, FORMER: former}
-        texts = {name: ",".join(map(str, numbers)) for name, numbers in lists.items()}
-        return {**os.environ, **texts, **more}
+    @property
+    def listeners(self) -> list[int]:
+        """The descriptors of all sockets that listen."""
+        return sorted({each for server in self.servers for each in server.listeners})
+
+    @property
+    def links(self) -> list[int]:
+        """The descriptors that lead to the workers."""
+        return [each.link for server in self.servers for each in server.workers]
+
+    def environment(self, is_trial: bool) -> dict[str, str]:
+        """The environment that says so. In a trial, nobody is to finish."""
+        from json import dumps  # noqa: PLC0415  (few need it)
+
+        servers = [Before(each.listeners, []) if is_trial else each for each in self.servers]
+        return {**os.environ, VARIABLE: dumps([is_trial, self.activated, servers])}
 
 
 def command() -> list[str]:
@@ -141,10 +189,9 @@ def tried(luggage: Luggage) -> Any:
     """A process that runs the program up to where it would serve: a `subprocess.Popen`."""
     from subprocess import DEVNULL, Popen  # noqa: PLC0415  (few need it)
 
-    environment = luggage._replace(former=[]).environment(**{TRIAL: "1"})
-    descriptors = [*luggage.listeners, *luggage.activated]
+    environment = luggage.environment(is_trial=True)
     return Popen(  # noqa: S603
-        command(), env=environment, pass_fds=descriptors, stdout=DEVNULL, cwd=FOLDER
+        command(), env=environment, pass_fds=luggage.listeners, stdout=DEVNULL, cwd=FOLDER
     )
 
 
@@ -154,13 +201,13 @@ def begin_anew(luggage: Luggage) -> NoReturn:
     Raises:
         OSError: That cannot be; all is as before.
     """
-    numbers = [*luggage.listeners, *luggage.activated, *(each.link for each in luggage.former)]
+    numbers = [*luggage.listeners, *luggage.links]
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it looks for the next one
     try:
         for number in numbers:
             os.set_inheritable(number, True)
         os.chdir(FOLDER)
-        os.execve(sys.executable, command(), luggage.environment())  # noqa: S606
+        os.execve(sys.executable, command(), luggage.environment(is_trial=False))  # noqa: S606
     finally:
         for number in numbers:
             os.set_inheritable(number, False)

@@ -39,7 +39,7 @@ from microthreads.net.duty import (
     SERVE_TOO,
     Duty,
 )
-from microthreads.net.handover import Former, Luggage, begin_anew, handed, tried
+from microthreads.net.handover import Before, Former, Luggage, begin_anew, handed, tried
 from microthreads.net.processes import (
     BLOCKED,
     Life,
@@ -65,7 +65,9 @@ logger = logging.getLogger("microthreads")
 FIRST_PAUSE = 0.1  # seconds before a worker that died is started again; it doubles
 LONGEST_PAUSE = 30.0
 LONG_LIFE = 10.0  # seconds after which a worker's death is no part of a series
-BEGINNING = 30.0  # seconds that a replacement may take until it accepts
+BEGINNING = (
+    30.0  # seconds that a replacement may take until it accepts, or a server until it begins
+)
 QUIET = 2.5  # seconds without a heartbeat, after which others serve a worker's clients
 FORCE = 5.0  # seconds beyond what a worker's own stop takes, until it is killed
 
@@ -76,14 +78,14 @@ foremen: WeakSet[Foreman] = WeakSet()
 
 def packed() -> Luggage:
     """What goes over to the program when it begins anew: all sockets, and all workers."""
-    listeners, former = [], []
+    servers = list(handed.servers)
     for foreman in foremen:
-        listeners += [each for slot in foreman.slots for each in slot.listeners]
         alive = [each for each in foreman.alive if not each.gone.is_set()]
-        former += [Former(each.pid, each.link.fileno()) for each in alive]
-    numbers = {each.fileno() for each in listeners}
-    opened = {each.fileno() for each in activated} & numbers
-    return Luggage(sorted(numbers - opened), sorted(opened), former)
+        workers = [Former(each.pid, each.link.fileno()) for each in alive]
+        servers.append(Before(sorted(foreman.listeners), workers))
+    numbers = {each for server in servers for each in server.listeners}
+    opened = {*handed.opened, *(each.fileno() for each in activated)} & numbers
+    return Luggage(sorted(opened), servers)
 
 
 class Slot:
@@ -115,10 +117,9 @@ class Foreman:
         self._terms = terms
         self._workers = workers
         self.slots = [Slot(number, each) for number, each in enumerate(listeners, 1)]
-        self._former = [  # of the program before, who finish when the new ones accept
-            Worker(each.pid, 0, Socket(socket.socket(fileno=each.link))) for each in handed.former()
-        ]
-        self.alive = list(self._former)
+        self.alive: list[Worker] = []
+        self._before = handed.servers_at(self.listeners)  # who finish when the new ones accept
+        self._former = [each for server in self._before for each in self._taken_on(server)]
         foremen.add(self)
         self._seconds = terms.grace + LAST_SECONDS + FORCE  # that a worker may take to finish
         self._to_replace = Event()  # set when workers are to be replaced
@@ -126,6 +127,19 @@ class Foreman:
         self._anew = False  # and for the whole program
         self._group = TaskGroup()
         self._kernel: Any = running_kernel()
+
+    @property
+    def listeners(self) -> set[int]:
+        """The descriptors of all its sockets."""
+        return {each.fileno() for slot in self.slots for each in slot.listeners}
+
+    def _taken_on(self, server: Before) -> list[Worker]:
+        """The workers of the program before, looked after by this one."""
+        found = [
+            Worker(each.pid, 0, Socket(socket.socket(fileno=each.link))) for each in server.workers
+        ]
+        self.alive += found
+        return found
 
     async def run(self, serving: ExitStack, ready: Ready | None) -> None:
         """Have the workers serve until SIGTERM comes, or until this is cancelled."""
@@ -156,8 +170,16 @@ class Foreman:
             await slot.served.wait()
         tell(ready, self.slots[0].listeners)
         sd_notify("READY=1")
-        handed.close_rest()
-        former, self._former = self._former, []
+        await self._relieve(self._before, self._former)
+        if handed.servers:
+            await sleep(BEGINNING)  # others may begin later
+        rest = handed.rest()
+        await self._relieve(rest, [each for server in rest for each in self._taken_on(server)])
+
+    async def _relieve(self, servers: list[Before], former: list[Worker]) -> None:
+        """Servers of the program before are not needed any more."""
+        for server in servers:
+            handed.close(server)
         for worker in former:
             worker.finish()
             await self._group.spawn(self._reap(worker), name=f"wait for {worker}")
@@ -389,7 +411,7 @@ class Foreman:
         code = 1
         try:
             let_go(foreign)
-            handed.close_rest()
+            handed.close_all()
             os.register_at_fork(after_in_child=link.close)  # a child of this one must not hold it
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what to do, the link will tell
@@ -416,4 +438,4 @@ class Foreman:
         """
         watched = getattr(self._kernel.poller, "watched", {})
         waiting = {fd for fd, each in watched.items() if each is not self._kernel.inbox.descriptor}
-        return waiting - {each.fileno() for slot in self.slots for each in slot.listeners}
+        return waiting - self.listeners
