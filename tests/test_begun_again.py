@@ -27,7 +27,7 @@ def handler(stream):
         yield stream.write(f"{{VERSION}} {{os.getppid()}}\\n".encode())
 
 def ready(addresses):
-    print(json.dumps([VERSION, addresses]), flush=True)
+    print(json.dumps([VERSION, addresses], default=bytes.decode), flush=True)
 
 def main():
     yield {routine}
@@ -41,6 +41,8 @@ KINDS = {
     "ready=ready, grace=5.0)",
     "unix": "serve_unix(handler, FOLDER / 'socket', workers=Workers({workers}, exec_at_hup=True), "
     "ready=ready, grace=5.0)",
+    "abstract": "serve_unix(handler, chr(0) + str(FOLDER)[-90:], "
+    "workers=Workers({workers}, exec_at_hup=True), ready=ready, grace=5.0)",
     "on": "serve_on(handler, [listen('127.0.0.1', {port})], "
     "workers=Workers({workers}, exec_at_hup=True), ready=ready, grace=5.0)",
 }
@@ -141,7 +143,9 @@ def test_no_client_is_refused_while_the_program_is_begun_again(program):
     assert {"one", "two", "three", "four"} >= set(answers) >= {"one", "four"}
 
 
-@pytest.mark.parametrize("prelude", ["this is no Python", "raise SystemExit(3)", "import nothing"])
+@pytest.mark.parametrize(
+    "prelude", ["this is no Python", "raise SystemExit(3)", "raise SystemExit", "import nothing"]
+)
 def test_a_program_that_would_not_serve_is_not_begun_and_the_old_one_goes_on(tmp_path, prelude):
     with contextlib.ExitStack() as stack:
         program = Program(stack, tmp_path, "tcp")
@@ -218,7 +222,7 @@ def begun(program, **changes):
     """Write a program that makes a file when it would serve, and have it tried."""
     program.write("two", **changes)
     text = program.file.read_text()
-    told = "print(json.dumps([VERSION, addresses]), flush=True)"
+    told = "print(json.dumps([VERSION, addresses], default=bytes.decode), flush=True)"
     program.file.write_text(text.replace(told, "(FOLDER / 'begun').touch()"))
     program.process.send_signal(signal.SIGHUP)
 

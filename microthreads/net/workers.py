@@ -39,7 +39,15 @@ from microthreads.net.duty import (
     SERVE_TOO,
     Duty,
 )
-from microthreads.net.handover import Before, Former, Luggage, begin_anew, handed, tried
+from microthreads.net.handover import (
+    PASSED,
+    Before,
+    Former,
+    Luggage,
+    begin_anew,
+    handed,
+    tried,
+)
 from microthreads.net.processes import (
     BLOCKED,
     Life,
@@ -339,7 +347,7 @@ class Foreman:
             code = trial.wait()
         if limit.cancelled_caught:
             return f"within {BEGINNING:.0f} s, it has not come to serve by workers"
-        return f"before it would serve, it {described(code)}" if code else ""
+        return "" if code == PASSED else f"before it would serve, it {described(code)}"
 
     async def _replace(self, slot: Slot) -> bool:
         """Have a new worker accept, and only then the old one finish."""
