@@ -36,7 +36,7 @@ from typing import Any
 if not __package__:  # run as a folder, not by -m: the checkout is three folders up
     sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from examples.servers.cache import commands
+from examples.servers.cache import commands  # noqa: F401  (they put themselves into the table)
 from examples.servers.cache.client import Client
 from examples.servers.cache.pubsub import Hub
 from examples.servers.cache.scans import Scans
@@ -44,7 +44,6 @@ from examples.servers.cache.store import Store
 from examples.servers.common import make_parser, run_server, serving
 from microthreads import ClosedError, Event, Stream, now, spawn
 
-COMMANDS_ARE_IN = commands.FILES
 PASSWORD = "CACHE_PASSWORD"  # in the environment
 UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 

@@ -13,4 +13,15 @@ from examples.servers.cache.commands import (
     transactions,
 )
 
-FILES = (connection, expiry, hashes, keys, lists, messages, server, sets, strings, transactions)
+__all__ = [
+    "connection",
+    "expiry",
+    "hashes",
+    "keys",
+    "lists",
+    "messages",
+    "server",
+    "sets",
+    "strings",
+    "transactions",
+]
