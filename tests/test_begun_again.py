@@ -236,7 +236,8 @@ def test_a_trial_serves_nobody_if_the_new_program_has_no_workers(tmp_path, monke
         assert {program.asked() for _ in range(64)} == {"one"}
 
 
-def test_a_program_that_stops_during_a_trial_leaves_nobody_behind(tmp_path):
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_program_that_stops_during_a_trial_leaves_nobody_behind(tmp_path, end):
     with contextlib.ExitStack() as stack:
         program = Program(stack, tmp_path, "tcp")
         workers = program.workers()
@@ -244,8 +245,8 @@ def test_a_program_that_stops_during_a_trial_leaves_nobody_behind(tmp_path):
         until((tmp_path / "begun").exists)
         everybody = program.workers()
         assert everybody > workers
-        program.process.send_signal(signal.SIGTERM)
-        assert program.ended()[0] == 0
+        program.process.send_signal(end)
+        assert program.ended()[0] == (0 if end == signal.SIGTERM else -end)
         until(lambda: not any(alive(pid) for pid in everybody))
 
 
@@ -296,3 +297,41 @@ def test_old_workers_finish_when_the_new_program_is_killed(tmp_path):
 def heard_one(client):
     client.sendall(b"who?\n")
     return heard(client).startswith(b"one")
+
+
+BESIDE = """
+import pathlib
+from microthreads import *
+
+FOLDER = pathlib.Path(__file__).parent
+
+def handler(stream):
+    while line := (yield stream.readline()):
+        yield stream.write(b"one\\n")
+
+async def main():
+    ready = Event()
+    await spawn(serve_unix(handler, FOLDER / "alone", ready=lambda _: ready.set()), daemon=True)
+    await ready.wait()
+    told = lambda _: print("one", flush=True)
+    await serve_unix(handler, FOLDER / "many", ready=told, workers=Workers(1, exec_at_hup=True))
+
+run(main())
+"""
+
+
+def test_a_server_without_workers_beside_it_keeps_its_socket_too(tmp_path):
+    file = tmp_path / "program.py"
+    file.write_text(BESIDE)
+    with started_python(str(file), cwd=tmp_path) as process:
+        assert process.stdout.readline() == "one\n"
+        file.write_text(BESIDE.replace('"one', '"two'))
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "two\n"
+        for name in ("alone", "many"):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(LONG)
+                client.connect(str(tmp_path / name))
+                until(lambda client=client: say(client, b"who?\n") in (b"one\n", b"two\n"))
+                if name == "alone":
+                    assert say(client, b"who?\n") == b"two\n"

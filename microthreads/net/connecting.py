@@ -57,15 +57,19 @@ def open_connection(
         OSError: None of the addresses could be connected to.
         ssl.SSLError: The two could not agree, or the server is not who it should be.
         TimeoutError: The time is over.
-        ValueError: `port` is not from 1 to 65535, or `host` has a zero byte; at the yield:
-            `ssl` is a server's context.
-        TypeError: `port` is not an integer; at the yield: `ssl` is no context.
+        ValueError: `port` is not from 1 to 65535, `host` has a zero byte, or `ssl` is a
+            server's context.
+        TypeError: `port` is not an integer, `ssl` is no context, or `local_address` no address.
     """
     if not isinstance(port, int):
         raise TypeError(f"open_connection() needs a port that is an integer, got {port!r}")
     if not 1 <= port <= 65535:
         raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
     check_local(local_address, "open_connection")
+    if ssl is not None and not isinstance(ssl, bool):
+        from microthreads.net.tls import check_context  # noqa: PLC0415  (ssl takes long to import)
+
+        check_context(ssl, "open_connection", server_side=False, hostname="localhost")
     return _open_connection(host, port, ssl, server_hostname, local_address, seconds)
 
 

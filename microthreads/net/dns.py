@@ -17,7 +17,6 @@ import os
 import socket
 import threading
 from collections import deque
-from errno import EAGAIN
 from typing import Any, Literal
 
 from microthreads.kernel import PENDING, Failure, Pending, SystemCall, Task, Wait, Waiter
@@ -205,7 +204,7 @@ class Pool:
         """Have a thread do `job`; True if one can begin at once.
 
         Raises:
-            OSError: There is no thread, and none can be started.
+            socket.gaierror: There is no thread, and none can be started.
         """
         with self._changed:
             self._jobs.append(job)
@@ -220,7 +219,7 @@ class Pool:
                 if self._threads == 0:
                     self._jobs.remove(job)
                     text = f"cannot look up {job.host!r}, since no thread can be started: {error}"
-                    raise OSError(EAGAIN, text) from None
+                    raise socket.gaierror(socket.EAI_AGAIN, text) from None
                 return False
             return True
 

@@ -20,7 +20,10 @@ import os
 import signal
 import socket
 import sys
+import time
+from threading import Thread
 from typing import Any, NamedTuple, NoReturn
+from weakref import WeakSet
 
 from microthreads.net.sockets import Address, Socket
 
@@ -82,6 +85,8 @@ class Handed:
         links = [each.link for server in self.servers for each in server.workers]
         for number in (*numbers, *links):
             os.set_inheritable(number, False)
+        if self.is_trial:
+            Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
 
     def listener(self, family: int, address: Address) -> socket.socket | None:
         """The socket that listens at `address`, if there is one; port 0 means any port."""
@@ -128,6 +133,13 @@ class Handed:
             os._exit(PASSED)
 
 
+def end_with(parent: int) -> None:
+    """End this process when its parent is gone, wherever the program hangs."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def unpacked(text: str) -> tuple[bool, list[int], list[Before]]:
     """Whether it is a trial, what systemd had opened, and the servers; nothing of no text."""
     if not text:
@@ -155,6 +167,8 @@ def path_of(address: Address) -> bytes | None:
 
 
 handed = Handed()
+listening: WeakSet[Socket] = WeakSet()
+"""All sockets of this program that were made to listen."""
 
 
 class Luggage(NamedTuple):
@@ -183,7 +197,10 @@ class Luggage(NamedTuple):
         from json import dumps  # noqa: PLC0415  (few need it)
 
         servers = [Before(each.listeners, []) if is_trial else each for each in self.servers]
-        return {**os.environ, VARIABLE: dumps([is_trial, self.activated, servers])}
+        environment = {**os.environ, VARIABLE: dumps([is_trial, self.activated, servers])}
+        if is_trial:
+            environment.pop("NOTIFY_SOCKET", None)  # it has nothing to tell to systemd
+        return environment
 
 
 def command() -> list[str]:

@@ -11,6 +11,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, ECONNREFUSED, ENAMETO
 from typing import Any
 
 from microthreads.calls import sleep
+from microthreads.net import handover
 from microthreads.net.dns import Resolve, check_name, look_up
 from microthreads.net.handover import handed
 from microthreads.net.socketcalls import shown
@@ -124,7 +125,7 @@ def listening(
     """
     found = handed.listener(family, address)
     if found is not None:
-        return Socket(found)
+        return noted(Socket(found))
     sock = network().socket(family, socket.SOCK_STREAM)
     try:
         set_options(sock, family, reuse_port)
@@ -140,7 +141,13 @@ def listening(
         sock.close()
         why = error.strerror or str(error)
         raise OSError(error.errno, f"cannot listen on {shown(address)}: {why}") from None
-    return Socket(sock)
+    return noted(Socket(sock))
+
+
+def noted(listener: Socket) -> Socket:
+    """`listener`, which goes over to the program when that begins anew."""
+    handover.listening.add(listener)
+    return listener
 
 
 def set_options(sock: Any, family: int, reuse_port: bool) -> None:
@@ -164,7 +171,7 @@ async def listen_at(path: str, backlog: int, mode: int | None) -> Socket:
         if found is not None:
             if mode is not None:
                 os.chmod(path, mode)
-            return Socket(found)
+            return noted(Socket(found))
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise OSError(EADDRINUSE, f"cannot listen on {shown(path)}: that is no socket")

@@ -46,6 +46,7 @@ from microthreads.net.handover import (
     Luggage,
     begin_anew,
     handed,
+    listening,
     tried,
 )
 from microthreads.net.processes import (
@@ -92,6 +93,9 @@ def packed() -> Luggage:
         workers = [Former(each.pid, each.link.fileno()) for each in alive]
         servers.append(Before(sorted(foreman.listeners), workers))
     numbers = {each for server in servers for each in server.listeners}
+    others = {each.fileno() for each in listening} - numbers - {-1}
+    servers.append(Before(sorted(others), []))  # those of servers without workers
+    numbers |= others
     opened = {*handed.opened, *(each.fileno() for each in activated)} & numbers
     return Luggage(sorted(opened), servers)
 

@@ -135,7 +135,7 @@ def advice_on(tasks: Iterable[Task[Any]]) -> str:
 
     try:
         return advice.advice_on(tasks)
-    except Exception:  # what is told must not fail in the telling
+    except BaseException:  # what is told must not fail in the telling
         return ""
 
 
