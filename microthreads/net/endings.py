@@ -19,6 +19,25 @@ if TYPE_CHECKING:
     from microthreads.net.tls import TlsSocket
 
 
+class ServedStream(Stream):
+    """The stream that a handler of `serve` is given: the end of `with stream:` loses nothing.
+
+    It ends our direction, so that the client sees the end at once; the rest is done when the
+    handler has returned, as without the block.
+    """
+
+    __slots__ = ()
+
+    def __exit__(self, *exc_info: object) -> None:
+        if exc_info[0] is not None or self.closed:
+            super().__exit__(*exc_info)
+            return
+        try:
+            self.sock.say_end()
+        except OSError:
+            pass  # the client has gone
+
+
 @functools.cache
 def closed_socket() -> Socket:
     """What a stream has whose socket went over to another."""

@@ -40,7 +40,7 @@ from microthreads.kernel import (
     now,
 )
 from microthreads.net.accepting import accept_each, begin
-from microthreads.net.endings import closed_socket, taken_over
+from microthreads.net.endings import ServedStream, closed_socket, taken_over
 from microthreads.net.sockets import Address, Socket
 from microthreads.net.streams import Stream
 from microthreads.net.systemd import keep_watchdog, watchdog_period
@@ -184,7 +184,7 @@ class Server:
         if self._left_to_serve <= 0:
             self.served_enough.set()
         assert self._host is not None
-        stream = Stream(connection)
+        stream = ServedStream(connection)
         visit = Visit(self, stream)
         task = begin(self._host, self.terms.place, lambda: self._routine_for(stream), visit)
         if task is not None:

@@ -152,6 +152,10 @@ class Socket:
             raise ClosedError(f"cannot shut down {self}: it has been closed")
         self.sock.shutdown(how)
 
+    def say_end(self) -> None:
+        """End our direction of a connection, as far as that can be done at once. A plain call."""
+        self.sock.shutdown(socket.SHUT_WR)
+
     def fileno(self) -> int:
         """The descriptor number; -1 when closed."""
         return self.sock.fileno()

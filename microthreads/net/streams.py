@@ -76,11 +76,14 @@ class Stream:
             n: How many bytes at most; -1 for all until the end of the stream.
 
         Raises:
+            ValueError: `n` is less than -1.
             ClosedError: At the yield: the stream is closed.
             BusyError: At the yield: another task is waiting to read.
             OSError: At the yield: what the operating system reports.
         """
-        return calls.Read(self, n)
+        if n < -1:
+            raise ValueError(f"read() needs n >= 0, or -1 for all until the end, got {n}")
+        return calls.ReadAll(self) if n < 0 else calls.Read(self, n)
 
     def read_exactly(self, n: int) -> SystemCall[bytes]:
         """A system call that reads `n` bytes, waiting for all of them.
@@ -320,6 +323,13 @@ class Stream:
             self.buffer = bytearray(data)
         else:
             self.buffer += data
+
+    def drop(self, n: int) -> None:
+        """Take the first `n` bytes out of the buffer, which were copied; for the calls."""
+        if self.buffer is not None and n < len(self.buffer):
+            del self.buffer[:n]
+        else:
+            self.buffer = None
 
     def take(self, n: int) -> bytes:
         """The first `n` bytes of the buffer, which no longer has them; for the calls."""

@@ -207,6 +207,12 @@ class TlsSocket:
         """A system call that tells the peer that nothing more will be sent."""
         return TlsEnd(self)
 
+    def say_end(self) -> None:
+        """Tell the peer that nothing more comes from here, if there is room. A plain call."""
+        self.decrypt()  # OpenSSL would drop what has come before this end
+        self.say_goodbye()
+        self.flush()
+
     def close(self) -> None:
         """Tell the peer, if there is room, and close. A plain call.
 
