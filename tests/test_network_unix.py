@@ -231,9 +231,9 @@ def test_the_longest_abstract_name_that_there_can_be_is_not_too_long():
 @pytest.mark.parametrize("path", ["", b"", "a\0b"])
 def test_what_can_be_no_path_is_a_value_error(path):
     async def main():
-        for routine in (serve_unix(handler, path), open_unix_connection(path)):
+        for call in (serve_unix, lambda _, path: open_unix_connection(path)):
             with pytest.raises(ValueError, match="path"):
-                await routine
+                await call(handler, path)
 
     run(main())
 

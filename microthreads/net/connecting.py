@@ -14,6 +14,7 @@ from errno import EADDRNOTAVAIL, EAFNOSUPPORT
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
+from microthreads.calls import check_seconds
 from microthreads.groups import TaskGroup
 from microthreads.net.dns import Found, Resolve, check_local, own_addresses
 from microthreads.net.listeners import check_path
@@ -58,7 +59,7 @@ def open_connection(
         ssl.SSLError: The two could not agree, or the server is not who it should be.
         TimeoutError: The time is over.
         ValueError: `port` is not from 1 to 65535, `host` has a zero byte, or `ssl` is a
-            server's context.
+            server's context; there is a `server_hostname` without `ssl`; or `seconds` is no time.
         TypeError: `port` is not an integer, `ssl` is no context, or `local_address` no address.
     """
     if not isinstance(port, int):
@@ -66,6 +67,12 @@ def open_connection(
     if not 1 <= port <= 65535:
         raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
     check_local(local_address, "open_connection")
+    check_seconds(seconds, "open_connection")
+    if server_hostname is not None and not ssl:
+        raise ValueError(
+            f"open_connection() needs ssl= for server_hostname={server_hostname!r}: without it, "
+            "nothing is encrypted, and no certificate checked"
+        )
     if ssl is not None and not isinstance(ssl, bool):
         from microthreads.net.tls import check_context  # noqa: PLC0415  (ssl takes long to import)
 
@@ -182,7 +189,7 @@ class Race:
         try:
             sock = _socket(family)
             if self._mine is not None:
-                sock.sock.bind(self._own_address(family))
+                self._bind(sock, family)
             await sock.connect(address)
         except OSError as error:
             self._errors.append(error.with_traceback(None))
@@ -195,10 +202,15 @@ class Race:
             if sock is not None:
                 sock.close()
 
-    def _own_address(self, family: int) -> Address:
+    def _bind(self, sock: Socket, family: int) -> None:
         for own, _, _, _, address in self._mine or ():
             if own == family:
-                return address
+                try:
+                    sock.sock.bind(address)
+                except OSError as error:
+                    why = f"cannot connect from {shown(address)}: {error.strerror}"
+                    raise OSError(error.errno, why) from None
+                return
         raise OSError(EAFNOSUPPORT, "the local address is of another family")
 
     def failure(self) -> OSError:

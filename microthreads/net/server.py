@@ -84,6 +84,7 @@ class Workers:
 
     Raises:
         ValueError: A number is too small.
+        TypeError: One is of another kind.
     """
 
     number: int
@@ -93,14 +94,32 @@ class Workers:
     exec_at_hup: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("number", 1), ("max_clients", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"Workers() needs {name} >= {least}, got {value}")
+        check_number("Workers", "number", self.number)
+        if self.max_clients is not None:
+            check_number("Workers", "max_clients", self.max_clients)
         for name in ("heartbeat", "max_age"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"Workers() needs {name} > 0 (seconds), got {value}")
+            seconds = getattr(self, name)
+            if seconds is None and name == "max_age":
+                continue
+            if not isinstance(seconds, int | float):
+                raise TypeError(f"Workers() needs {name} in seconds, got {seconds!r}")
+            if not seconds > 0:
+                raise ValueError(f"Workers() needs {name} > 0 (seconds), got {seconds}")
+        if not isinstance(self.exec_at_hup, bool):
+            raise TypeError(f"Workers() needs exec_at_hup as a bool, got {self.exec_at_hup!r}")
+
+
+def check_number(verb: str, name: str, number: Any) -> None:
+    """Refuse what cannot count something.
+
+    Raises:
+        TypeError: It is no integer.
+        ValueError: It is less than 1.
+    """
+    if not isinstance(number, int):
+        raise TypeError(f"{verb}() needs {name} as an integer, got {number!r}")
+    if number < 1:
+        raise ValueError(f"{verb}() needs {name} >= 1, got {number}")
 
 
 @dataclass(frozen=True, slots=True)

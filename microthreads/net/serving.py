@@ -18,7 +18,7 @@ from microthreads.calls import check_seconds, sleep
 from microthreads.kernel import Place, place_of_caller
 from microthreads.net.handover import handed
 from microthreads.net.listeners import check_port, listen_at, listen_on_all, listen_too
-from microthreads.net.server import Handler, Ready, Server, Terms, Workers, tell
+from microthreads.net.server import Handler, Ready, Server, Terms, Workers, check_number, tell
 from microthreads.net.sockets import Socket
 from microthreads.spelling import AwaitableGenerator, any_spelling
 from microthreads.sync import Event
@@ -116,16 +116,20 @@ def serve_unix(
     Raises:
         OSError: At the yield: something else is at `path`, or somebody listens there, or it
             is too long.
-        ValueError: `path` is empty.
+        ValueError: `path` is empty, or `mode` none.
     """
     place = place_of_caller()
     terms = terms_of("serve_unix", handler, ssl, workers, max_connections, grace, stopping, place)
     name = os.fsdecode(path)
+    if not name:
+        raise ValueError("serve_unix() needs a path for its socket, got an empty one")
+    if mode is not None and not 0 <= mode <= 0o777:
+        raise ValueError(f"serve_unix() needs a mode from 0 to 0o777, got {mode:#o}")
 
     async def sockets(serving: contextlib.ExitStack) -> list[list[Socket]]:
         listeners = entered(serving, [await listen_at(name, backlog, mode)])
         if not name.startswith("\0"):
-            serving.callback(remove, name, os.stat(name))
+            serving.callback(remove, os.path.abspath(name), os.stat(name))
         return [listeners] * how_many(workers)
 
     return _serve(terms, workers, sockets, ready)
@@ -151,9 +155,12 @@ def serve_on(
 
     Raises:
         ValueError: There are none.
+        TypeError: They are no Sockets.
     """
     place = place_of_caller()
     terms = terms_of("serve_on", handler, ssl, workers, max_connections, grace, stopping, place)
+    if isinstance(listeners, Socket) or not all(isinstance(each, Socket) for each in listeners):
+        raise TypeError(f"serve_on() needs a list of listening Sockets, got {listeners!r}")
     if not listeners:
         raise ValueError("serve_on() needs at least one listening socket")
 
@@ -178,10 +185,12 @@ def terms_of(
         raise TypeError(
             f"{verb}() needs a handler that is called with each client's Stream, got {handler!r}"
         )
-    if max_connections is not None and max_connections < 1:
-        raise ValueError(f"{verb}() needs max_connections >= 1, got {max_connections}")
-    if how_many(workers) < 1:
-        raise ValueError(f"{verb}() needs workers >= 1, got {workers}")
+    if max_connections is not None:
+        check_number(verb, "max_connections", max_connections)
+    if not isinstance(workers, Workers):
+        check_number(verb, "workers", workers)
+    if stopping is not None and not isinstance(stopping, Event):
+        raise TypeError(f"{verb}() needs a microthreads Event for stopping, got {stopping!r}")
     if context is not None:
         from microthreads.net.tls import check_server  # noqa: PLC0415  (ssl takes long to import)
 

@@ -173,15 +173,22 @@ class Stream:
             TimeoutError: The time is over.
             ClosedError: The stream is closed.
             RuntimeError: It is encrypted already.
-            ValueError: The name is missing, or none; or the context is for the other side.
+            ValueError: The name is missing, or none; the context is for the other side, or has no
+                certificate at a server; or `seconds` is no time.
             TypeError: `context` is no `ssl.SSLContext`.
 
         After a handshake that failed, or was given up, the stream is closed: what the
         program would have sent encrypted cannot go out in the clear.
         """
-        from microthreads.net.tls import check_context  # noqa: PLC0415  (ssl takes long to import)
+        from microthreads.net.tls import (  # noqa: PLC0415  (ssl takes long to import)
+            check_context,
+            check_server,
+        )
 
         name = check_context(context, "start_tls", server_side, server_hostname)
+        if server_side:
+            check_server(context, "start_tls")
+        check_seconds(seconds, "start_tls")
         if self.tls is not None and not self.closed:
             raise RuntimeError(f"{self} is encrypted already")
         return self._start_tls(self.plain, context, server_side, name, seconds)

@@ -22,6 +22,7 @@ import ssl
 from collections.abc import Generator
 from types import SimpleNamespace, coroutine
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from microthreads.errors import BusyError
 from microthreads.kernel import (
@@ -417,15 +418,21 @@ def certified(hostname: str) -> str:
     Raises:
         ValueError: No certificate can be for it.
     """
+    if not isinstance(hostname, str):
+        raise TypeError(f"server_hostname is a name as a str, not {hostname!r}")
     name = hostname.removesuffix(".")
     if ":" in name:
         name = name.partition("%")[0]
     try:
-        if name.encode("idna") and not name.startswith("."):
+        if name.encode("idna") and not name.startswith(".") and "\0" not in name:
             return name
     except UnicodeError:
         pass
     raise ValueError(f"a certificate cannot be for {hostname!r}: that is no host name")
+
+
+with_certificate: WeakSet[ssl.SSLContext] = WeakSet()
+"""The contexts that were asked already."""
 
 
 def check_server(context: ssl.SSLContext, verb: str) -> None:
@@ -438,8 +445,8 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
         ValueError: It is a client's, or has no certificate.
     """
     check_context(context, verb, server_side=True)
-    if context.sni_callback is not None:
-        return  # which may go on with another context
+    if context in with_certificate or context.sni_callback is not None:
+        return  # the callback may go on with another context
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     client.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -456,3 +463,4 @@ def check_server(context: ssl.SSLContext, verb: str) -> None:
             raise ValueError(
                 f"{verb}() needs a context with a certificate: call its load_cert_chain() first"
             ) from None
+    with_certificate.add(context)
