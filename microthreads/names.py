@@ -9,6 +9,8 @@ Imported only when such a name has been used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 HERE = {  # what it is called here: what it is called elsewhere
@@ -115,3 +117,18 @@ def is_call(owner: Any, name: str) -> bool:
 
 
 TO_BE_YIELDED = ("SystemCall", "AwaitableGenerator", "ParallelMap")
+
+
+def meaning(names: Sequence[str], frame: FrameType) -> Any:
+    """What a dotted name means in `frame`, without running any code; None if it means nothing."""
+    from inspect import getattr_static  # noqa: PLC0415  (it takes its time to import)
+
+    first, *rest = names
+    code = frame.f_code
+    if first in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+        thing = frame.f_locals.get(first)
+    else:
+        thing = frame.f_globals.get(first, frame.f_builtins.get(first))
+    for name in rest:
+        thing = None if thing is None else getattr_static(thing, name, None)
+    return thing

@@ -412,7 +412,8 @@ def lost_in(tmp_path: Path, text: str) -> list[str]:
     path.write_text("from microthreads import *\nimport microthreads\n" + text)
     done = python("-m", "microthreads", "run", str(path), cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    return [line.split(" without")[0] for line in done.stderr.splitlines() if " calls " in line]
+    lost = [line for line in done.stderr.splitlines() if " without `yield`" in line]
+    return [line.split(" without")[0] for line in lost]
 
 
 @pytest.mark.parametrize(
@@ -454,6 +455,45 @@ def test_a_local_name_of_one_function_says_nothing_of_another_function(tmp_path:
         "def other():\n    import queue\n    queue = queue.Queue()\n    queue.put(1)\n"
     )
     assert lost_in(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def main():\n    yield Channel().recv()\ndef never_called():\n    spawn(main())\n",
+        "def main():\n    yield Channel().recv()\n    spawn(main())\n",
+        "def each(items, spawn):\n    spawn(items)\n    yield Channel().recv()\n"
+        "def main():\n    yield each([], print)\n",
+        "def helper():\n    yield\ndef main():\n    def inner():\n        helper = print\n"
+        "        helper()\n    inner()\n    yield Channel().recv()\n",
+        "class Mail:\n    def send(self, text): pass\ndef main():\n    box = Mail()\n"
+        "    box.send(1)\n    box = Channel()\n    yield box.recv()\n",
+    ],
+)
+def test_a_deadlock_blames_no_line_that_is_right_or_has_not_run(tmp_path: Path, text: str) -> None:
+    assert lost_in(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "after"),
+    [("if channel:", ""), ("while True:", "    "), ("with CancelScope():", "    ")],
+)
+def test_a_deadlock_says_perhaps_of_a_line_that_may_not_have_run(
+    tmp_path: Path, block: str, after: str
+) -> None:
+    text = (
+        f"def main():\n    channel = Channel()\n    {block}\n        channel.send(1)\n"
+        f"    {after}yield channel.recv()\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:6 perhaps called channel.send()"]
+
+
+def test_a_call_below_in_a_loop_may_have_run_in_an_earlier_round(tmp_path: Path) -> None:
+    text = (
+        "def main():\n    channel = Channel(1)\n    yield channel.send(1)\n    while True:\n"
+        "        value = yield channel.recv()\n        channel.send(value)\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:8 perhaps called channel.send()"]
 
 
 def test_a_deadlock_in_a_program_without_a_source_is_reported_all_the_same() -> None:
