@@ -23,15 +23,16 @@ HERE = {  # what it is called here: what it is called elsewhere
     "ShutDown": "QueueShutDown",
     "IncompleteReadError": "IncompleteRead",
     "LimitExceeded": "LimitOverrunError",
-    "TaskGroup": "Nursery create_task_group open_nursery",
+    "TaskGroup": "Nursery WaitGroup create_task_group open_nursery",
     "Semaphore": "CapacityLimiter",
     "Socket": "SocketStream from_stdlib_socket",
     "Stream": "SocketType StreamReader StreamWriter",
+    "Lock": "Mutex",
     "accept_loop": "serve_listeners tcp_server",
     "cancel": "abort kill stop terminate",
     "close": "aclose is_closing wait_closed",
     "current_task": "current_thread get_current_task getcurrent",
-    "done": "cancelled is_alive",
+    "done": "is_alive",
     "exception": "exc_info",
     "get": "recv receive take",
     "get_nowait": "receive_nowait recv_nowait try_get try_recv",
@@ -67,7 +68,7 @@ HERE = {  # what it is called here: what it is called elsewhere
     "try_recv": "get_nowait receive_nowait recv_nowait",
     "try_send": "put_nowait send_nowait",
     "wait_signal": "add_signal_handler open_signal_receiver",
-    "write": "drain send send_all sendall writelines",
+    "write": "send send_all sendall writelines",
     "write_eof": "send_eof shutdown",
 }
 IN_OTHER_WORDS = {  # what no single name of ours stands for
@@ -94,6 +95,12 @@ IN_OTHER_WORDS = {  # what no single name of ours stands for
     "Observer": "it is in microthreads.observe",
 }
 
+OF_OBJECTS = {  # attributes that no single one of ours stands for
+    "add_done_callback": "have a task that joins it, by `yield` or `await`, and then goes on",
+    "cancelled": "a task that was cancelled raises `Cancelled` where it is joined",
+    "drain": "`write` returns when there is room for more: nothing is left to wait for",
+}
+
 
 def called_here(name: str, owner: Any) -> str | None:
     """What to say of a `name` that `owner`, a module or a class of ours, does not have.
@@ -103,6 +110,8 @@ def called_here(name: str, owner: Any) -> str | None:
     is_module = not isinstance(owner, type)
     if is_module and name in IN_OTHER_WORDS:
         return IN_OTHER_WORDS[name]
+    if not is_module and name in OF_OBJECTS:
+        return OF_OBJECTS[name]
     known = owner.__all__ if is_module else dir(owner)
     for ours, theirs in HERE.items():
         if name in theirs.split() and ours in known:

@@ -462,12 +462,18 @@ def test_a_local_name_of_one_function_says_nothing_of_another_function(tmp_path:
     [
         "def main():\n    yield Channel().recv()\ndef never_called():\n    spawn(main())\n",
         "def main():\n    yield Channel().recv()\n    spawn(main())\n",
-        "def each(items, spawn):\n    spawn(items)\n    yield Channel().recv()\n"
-        "def main():\n    yield each([], print)\n",
-        "def helper():\n    yield\ndef main():\n    def inner():\n        helper = print\n"
-        "        helper()\n    inner()\n    yield Channel().recv()\n",
-        "class Mail:\n    def send(self, text): pass\ndef main():\n    box = Mail()\n"
-        "    box.send(1)\n    box = Channel()\n    yield box.recv()\n",
+        (
+            "def each(items, spawn):\n    spawn(items)\n    yield Channel().recv()\n"
+            "def main():\n    yield each([], print)\n"
+        ),
+        (
+            "def helper():\n    yield\ndef main():\n    def inner():\n        helper = print\n"
+            "        helper()\n    inner()\n    yield Channel().recv()\n"
+        ),
+        (
+            "class Mail:\n    def send(self, text): pass\ndef main():\n    box = Mail()\n"
+            "    box.send(1)\n    box = Channel()\n    yield box.recv()\n"
+        ),
     ],
 )
 def test_a_deadlock_blames_no_line_that_is_right_or_has_not_run(tmp_path: Path, text: str) -> None:

@@ -151,9 +151,12 @@ def serve_on(
 
     Raises:
         ValueError: There are none.
+        TypeError: It is a socket, not a sequence of them.
     """
     place = place_of_caller()
     terms = terms_of("serve_on", handler, ssl, workers, max_connections, grace, stopping, place)
+    if isinstance(listeners, Socket):
+        raise TypeError("serve_on() needs a list of listening sockets: write [listener]")
     if not listeners:
         raise ValueError("serve_on() needs at least one listening socket")
 

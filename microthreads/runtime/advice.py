@@ -90,14 +90,14 @@ def discarded_calls(frame: FrameType) -> Iterator[tuple[int, list[str], bool]]:
     """
     import ast  # noqa: PLC0415  (it takes its time to import)
 
-    code, here = frame.f_code, frame.f_lineno
+    code, here = frame.f_code, frame.f_lineno or 0
     function = definition_of(code)
     if function is None:
         return
     spans = set(code.co_positions())  # so nothing of a function in it, or of a changed file
     nodes = list(ast.walk(function))
     loops = [each for each in nodes if isinstance(each, ast.For | ast.AsyncFor | ast.While)]
-    around = [range(each.lineno, each.end_lineno + 1) for each in loops]
+    around = [range(each.lineno, (each.end_lineno or 0) + 1) for each in loops]
     around = [lines for lines in around if here in lines]
     stored = [each.id for each in nodes if type(each) is ast.Name and type(each.ctx) is ast.Store]
     for node in nodes:
@@ -105,7 +105,7 @@ def discarded_calls(frame: FrameType) -> Iterator[tuple[int, list[str], bool]]:
             continue
         call, names = node.value, ast.unparse(node.value.func).split(".")
         span = (call.lineno, call.end_lineno, call.col_offset, call.end_col_offset)
-        passed = node.end_lineno < here
+        passed = (node.end_lineno or 0) < here
         may_have_run = passed or any(node.lineno in lines for lines in around)
         if may_have_run and span in spans and stored.count(names[0]) < 2:
             yield call.lineno, names, passed and node in function.body
