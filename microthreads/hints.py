@@ -268,7 +268,7 @@ def called_value(error: BaseException, text: str) -> str | None:
     if len(names) < 2:
         return None
     owner = type(meaning(names[:-1], trace.tb_frame))
-    if not is_named_ours(owner) or callable(getattr(owner, names[-1], None)):
+    if not is_named_ours(owner) or callable(getattr(owner, names[-1], print)):
         return None
     known = called_here(names[-1], owner)
     return known or f"{names[-1]} of a {owner.__name__} is no method: leave the parentheses away"
