@@ -357,6 +357,20 @@ def test_a_handler_that_is_no_routine_is_named(caplog: pytest.LogCaptureFixture)
     assert "serve() with the handler plain() needs a generator" in caplog.text
 
 
+def test_a_handler_of_an_accept_loop_that_is_no_routine_is_named() -> None:
+    def plain(connection: Any) -> None: ...
+
+    async def main() -> None:
+        with listen("127.0.0.1", 0) as listener, timeout(20):
+            async with TaskGroup() as group:
+                await group.spawn(microthreads.accept_loop(listener, plain))  # type: ignore[arg-type]
+                await open_connection(*listener.getsockname())
+                await sleep(20)
+
+    error = raised_by(main())
+    assert "accept_loop() with the handler plain() needs a gen" in str(error.exceptions[0])
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

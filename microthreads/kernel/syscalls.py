@@ -50,6 +50,7 @@ from microthreads.places import get_traceback, is_from_us, without_our_frames
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
+    from microthreads.runtime.kernel import Kernel
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -254,7 +255,7 @@ class SystemCall(Generic[T_co]):
         return waiter.task
 
     @property
-    def kernel(self) -> Core:
+    def kernel(self) -> Kernel:
         """The kernel of that task."""
         return self.task.kernel
 
