@@ -731,6 +731,16 @@ def test_a_deadlock_says_perhaps_of_a_line_that_may_not_have_run(
     assert lost_in(tmp_path, text) == ["program.py:6 perhaps called channel.send()"]
 
 
+def test_each_line_at_which_a_task_stands_is_looked_at(tmp_path: Path) -> None:
+    text = (
+        "def work(first, second, turn):\n    if turn:\n        yield first.recv()\n"
+        "    second.send(1)\n    yield second.recv()\n"
+        "def main():\n    first, second = Channel(), Channel()\n"
+        "    yield gather(work(first, second, True), work(first, second, False))\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:6 calls second.send()"]
+
+
 def test_a_call_below_in_a_loop_may_have_run_in_an_earlier_round(tmp_path: Path) -> None:
     text = (
         "def main():\n    channel = Channel(1)\n    yield channel.send(1)\n    while True:\n"

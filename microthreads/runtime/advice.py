@@ -72,14 +72,14 @@ def about_lost(tasks: list[Task[Any]]) -> list[str]:
 
 
 def own_frames(tasks: list[Task[Any]]) -> Iterator[FrameType]:
-    """The frames of the program in which tasks stand, one for each piece of code."""
+    """The frames of the program in which tasks stand, one for each line."""
     seen = set()
     for task in tasks:
         for routine in (*(task.callers or ()), task.routine):
             for frame in frames_of(routine):
-                code = frame.f_code
-                if code not in seen and not is_ours(code):
-                    seen.add(code)
+                line = frame.f_code, frame.f_lineno
+                if line not in seen and not is_ours(frame.f_code):
+                    seen.add(line)
                     yield frame
 
 
