@@ -364,14 +364,6 @@ RIGHT = {
             serving.cancel()
         run(main())
     """,
-    "a routine that is closed by hand": """
-        def work():
-            yield
-        def main():
-            gather(work()).close()
-            yield
-        run(main())
-    """,
     "routines that were cancelled before they began": """
         def inner(call):
             yield call

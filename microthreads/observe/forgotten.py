@@ -7,8 +7,9 @@ RuntimeWarning at the line that made it. What is alive when Python ends is told 
 
 A call counts as made when its `attempt`, `arm` or `discard` was called, so whoever
 makes it may be the kernel, a `select`, a group or a call of the program's own; a
-routine when it begins, or is closed by hand. A routine or a call that was given to
-another one is that one's to tell of.
+routine when it begins. A routine or a call that was given to another one is that
+one's to tell of. A routine that was closed by hand is told of: since Python 3.12 nothing
+in it can tell (`close()` leaves the frame of one that has not begun as it is).
 
 It is the news that has to be right, so three things are not told of: what a task did
 not come to yield since it was cancelled; what the library made for itself, or while the
@@ -350,11 +351,10 @@ def watch_function(function: Callable[..., Any]) -> Callable[..., Any]:
         for each in args:
             given(each if type(each) is tuple else (each,))
         entry = maker(function.__qualname__)
-        unbegun = Unbegun()
-        routine: Any = begun([unbegun], function, args, kwargs)
+        routine: Any = begun(entry, function, args, kwargs)
         routine.__name__, routine.__qualname__ = function.__name__, function.__qualname__
         if entry is not None:
-            unbegun.identity = identity = id(routine)
+            identity = id(routine)
             entry.watching = ref(routine, lambda _: gone(identity))
             made[identity] = entry
         return routine
@@ -362,19 +362,12 @@ def watch_function(function: Callable[..., Any]) -> Callable[..., Any]:
     return watched
 
 
-class Unbegun:
-    """What a routine holds until it begins, or is closed. If it dies, that has come first."""
-
-    identity = 0  # of the routine
-
-    def __del__(self) -> None:
-        made.pop(self.identity, None)
-
-
 @coroutine
-def begun(held: list[Unbegun], function: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
+def begun(entry: Made | None, function: Any, args: Any, kwargs: Any) -> Generator[Any, Any, Any]:
     """The routine itself: when this runs, it has begun."""
-    held.clear()
+    if entry is not None:
+        made.pop(id(entry.watching()), None)
+    del entry
     return (yield from function(*args, **kwargs))
 
 
