@@ -139,8 +139,8 @@ class Channel(Generic[T]):
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
-                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
-                "`while True: value = yield channel.recv()`, which ClosedError ends"
+                f"a plain `for` (or unpacking) cannot wait for {self}: write `async for` in an "
+                "async def, or `while True: value = yield channel.recv()`, which ClosedError ends"
             )
 
         def __aenter__(self) -> NoReturn:

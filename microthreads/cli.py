@@ -7,6 +7,7 @@ Exit codes: 0 all went well, 1 the program failed, 2 wrong usage, 3 deadlock,
 from __future__ import annotations
 
 import argparse
+import ast
 import errno
 import importlib.util
 import inspect
@@ -134,10 +135,9 @@ def _add_run(commands: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number, 1 or more")
+    return int(text)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -162,6 +162,11 @@ def _run(options: argparse.Namespace) -> None:
     except TypeError as error:
         raise UsageError(f"{routine}() of {path}: {error}") from None
     main_routine = function(*options.args)
+    if inspect.isasyncgen(main_routine):
+        raise UsageError(
+            f"{routine}() of {path} has a yield in an async def: that makes it an async generator, "
+            "and no routine; await system calls there instead"
+        )
     if not is_routine(main_routine):
         raise UsageError(
             f"{routine}() of {path} returned {main_routine!r}: it must be a generator (with a "
@@ -189,12 +194,26 @@ def _load(path: Path, routine: str, args: list[str]) -> Callable[..., Any]:
     sys.path.insert(0, str(path.parent.resolve()))
     sys.argv = [str(path), *args]
     spec.loader.exec_module(module)
+    _warn_of_run(path, module)
     function: Callable[..., Any] | None = getattr(module, routine, None)
     if function is None or not callable(function):
         names = [name for name, value in vars(module).items() if _is_own_routine(value)]
         known = f"; it has {', '.join(names)}" if names else ""
         raise UsageError(f"{path} has no routine {routine}{known}")
     return function
+
+
+def _warn_of_run(path: Path, module: Any) -> None:
+    """Tell of a `run(main())` that stands free in the script: it has run, and now runs again."""
+    for statement in ast.parse(path.read_bytes()).body:
+        free = isinstance(statement, ast.Expr | ast.Assign)
+        for node in ast.walk(statement) if free else ():
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            ours = called == "run" and getattr(module, "run", None) is microthreads.run
+            if ours or called == "microthreads.run":
+                where = f"{path}:{statement.lineno} called run() when the script was loaded"
+                text = f'{where}; put that below `if __name__ == "__main__":`'
+                print(f"microthreads: {text}", file=sys.stderr)
 
 
 def _is_own_routine(thing: Any) -> bool:

@@ -8,8 +8,10 @@ A rule says what happened in this package's words, and what to write instead. It
 rather than guess. Imported only when there is such an error. DOC: design/hints
 
     PATTERNS         by the kind of error and its text
-    absent           an attribute that an object of ours lacks
+    absent           an attribute that an object of ours lacks, or of a class made of ours
     undefined        a name that the program has not imported
+    not_awaited      what is no routine was awaited
+    called_value     what is no method was called
     wrong_arguments  a call of ours that did not fit: how it is called
     of_asyncio       a call of asyncio's, whose loop does not run here
 """
@@ -18,20 +20,29 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from types import CoroutineType, FrameType, FunctionType, GeneratorType
+from collections.abc import AsyncGenerator, Callable, Iterator
+from itertools import islice
+from types import CoroutineType, FrameType, FunctionType, GeneratorType, TracebackType
 from typing import Any
 
 from microthreads.errors import text_of
 from microthreads.kernel.routines import is_routine, name_of
-from microthreads.names import IN_OTHER_WORDS, called_here
-from microthreads.places import get_traceback
+from microthreads.names import IN_OTHER_WORDS, called_here, meaning
+from microthreads.places import get_traceback, is_ours
 
 A_ROUTINE = (
     "if that is a routine, it has not run, and is no result yet: `yield` it in a generator, "
     "`await` it in an async def"
 )
 PATTERNS = (
+    (
+        TypeError,
+        r"async_generator.* (can't be (used in 'await' expression|awaited)|is not iterable)",
+        (
+            "an `async def` with a `yield` in it is an async generator: `async for`, in another "
+            "async def, goes through it; for a routine, write `await` in it for `yield`"
+        ),
+    ),
     (
         TypeError,
         r"generator.* can't be (used in 'await' expression|awaited)",
@@ -49,19 +60,19 @@ PATTERNS = (
         TypeError,
         r"'(generator|coroutine)' object does not support the (asynchronous )?context manager",
         (
-            "that is a routine, which has not run: `with (yield routine) as ...:` in a generator, "
+            "if that is a routine, it has not run: `with (yield routine) as ...:` in a generator, "
             "`with await routine as ...:` in an async def"
         ),
     ),
     (
         TypeError,
         r"'type' object does not support the (asynchronous )?context manager",
-        "that is the class itself: call it, as in `with TaskGroup() as group:`",
+        "that is a class: if an object was meant, call it, as in `with TaskGroup() as group:`",
     ),
     (
         TypeError,
         r"bytes-like object.*'str'",
-        "connections carry bytes, not text: encode it, as in `write(text.encode())`",
+        "if it was for a connection, that carries bytes, not text: `write(text.encode())`",
     ),
     (TypeError, r"'(generator|coroutine)'|type (generator|coroutine)", A_ROUTINE),
     (
@@ -71,6 +82,11 @@ PATTERNS = (
             "a `next()` in it found nothing, and its StopIteration cannot end a routine: "
             "`next(iterator, None)` returns None then"
         ),
+    ),
+    (
+        RuntimeError,
+        r"Task got bad yield: <\w+: ",
+        "if that is a call of microthreads', its routine is for microthreads.run, not for asyncio",
     ),
     (
         RuntimeError,
@@ -172,11 +188,27 @@ def absent(error: Any, text: str) -> str | None:
     thing, name = error.obj, error.name
     if type(thing) in (GeneratorType, CoroutineType):
         made_by = name_of(thing).lstrip("_")
-        return f"{made_by}() made a routine, which has not run: `yield` or `await` it first"
+        if made_by.startswith("<"):
+            return None
+        ours = is_ours(getattr(thing, "gi_code", None) or thing.cr_code)
+        what = (
+            f"{made_by}() made a routine, which" if ours else f"if {made_by}() makes a routine, it"
+        )
+        return f"{what} has not run: `yield` or `await` it first"
     kind = thing if isinstance(thing, type) else type(thing)
-    if not is_named_ours(kind) or hasattr(kind, "attempt") or name is None:
+    if name is None or hasattr(kind, "attempt"):
         return None  # a system call says it itself
-    return called_here(name, kind)
+    return called_here(name, kind) if is_named_ours(kind) else not_begun(kind, name)
+
+
+def not_begun(kind: type, name: str) -> str | None:
+    """A class of the program's own inherits from one of ours, whose `__init__` sets `name`."""
+    for base in kind.__mro__[1:]:
+        begin: Any = vars(base).get("__init__")
+        begin = getattr(begin, "__wrapped__", begin)  # in debug mode
+        if is_named_ours(base) and type(begin) is FunctionType and name in begin.__code__.co_names:
+            return f"the __init__ of {kind.__name__} must call super().__init__()"
+    return None
 
 
 def undefined(error: Any, text: str) -> str | None:
@@ -186,7 +218,75 @@ def undefined(error: Any, text: str) -> str | None:
         return None
     if error.name in package().__all__:
         return f"`from microthreads import {error.name}` is missing"
-    return called_here(error.name, package())
+    known = called_here(error.name, package())
+    return None if known is None else f"if microthreads' is meant: {known}"
+
+
+# What is no method, and what is no routine
+
+NO_WAIT = re.compile(r"(?:object '?|')([\w.]+)'?(?: object)? can't be (?:used in 'await'|awaited)")
+ONE_BY_ONE = "await them one by one; gather(*routines) runs several at once"
+CALL_IT = "that is the function itself: call it"
+AWAITED = {
+    "Future": "if it is an executor's: `await wait_future(future)`",
+    "NoneType": "if a plain call was awaited, such as `event.set()`: it needs no `await`",
+    "function": CALL_IT,
+    "list": ONE_BY_ONE,
+    "method": CALL_IT,
+    "set": ONE_BY_ONE,
+    "tuple": ONE_BY_ONE,
+}
+
+
+def not_awaited(error: BaseException, text: str) -> str | None:
+    """Something was awaited that is no routine."""
+    match = NO_WAIT.match(text)
+    if match is None:
+        return None
+    name = match[1].rpartition(".")[2]
+    kind = ours_called(name, error)
+    return AWAITED.get(name) or (verbs_of(kind) if isinstance(kind, type) else None)
+
+
+VERBS = ("acquire", "wait", "get", "put", "recv", "send", "read", "write")
+
+
+def verbs_of(kind: type) -> str | None:
+    """What may be meant by waiting for an object of one of our classes itself."""
+    verbs = [f"{verb}()" for verb in VERBS if hasattr(kind, verb)]
+    return f"did you mean its {' or '.join(verbs[:2])}?" if verbs else None
+
+
+def called_value(error: BaseException, text: str) -> str | None:
+    """A value that an object of ours has was called, as a method is."""
+    if not text.endswith("object is not callable"):
+        return None
+    trace = get_traceback(error)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    names = [] if trace is None else called_at(trace)
+    if len(names) < 2:
+        return None
+    owner = type(meaning(names[:-1], trace.tb_frame))
+    if not is_named_ours(owner) or callable(getattr(owner, names[-1], print)):
+        return None
+    known = called_here(names[-1], owner)
+    return known or f"{names[-1]} of a {owner.__name__} is no method: leave the parentheses away"
+
+
+def called_at(trace: TracebackType) -> list[str]:
+    """The dotted name that is called where `trace` stands, or an empty list."""
+    import ast  # noqa: PLC0415  (it takes its time to import)
+    from linecache import getline  # noqa: PLC0415  (likewise)
+
+    code, reached = trace.tb_frame.f_code, trace.tb_lasti
+    line, last, start, end = next(islice(code.co_positions(), reached // 2, None))
+    source = getline(code.co_filename, line or 0).encode()[start:end]
+    try:
+        call = ast.parse(source, mode="eval").body
+    except (SyntaxError, ValueError):
+        return []
+    return ast.unparse(call.func).split(".") if type(call) is ast.Call and line == last else []
 
 
 # Arguments that do not fit
@@ -222,15 +322,19 @@ KEYWORDS = {
 def function_called(dotted: str, error: BaseException) -> Any:
     """The function of ours of that name, unless the program has one of its own."""
     first, *rest = dotted.split(".")
-    if first not in package().__all__:
-        return None
-    *_, frame = traceback_frames(error)
-    found = getattr(package(), first)
-    if frame.f_globals.get(first, found) is not found:
-        return None
+    found = ours_called(first, error)
     for name in rest or (["__init__"] if isinstance(found, type) else []):
         found = getattr(found, name, None)
     return found if isinstance(found, FunctionType) else None
+
+
+def ours_called(name: str, error: BaseException) -> Any:
+    """What we call so, unless the program has something of its own of that name."""
+    if name not in package().__all__:
+        return None
+    *_, frame = traceback_frames(error)
+    found = getattr(package(), name)
+    return found if frame.f_globals.get(name, found) is found else None
 
 
 def signature_of(function: Any) -> str:
@@ -259,25 +363,32 @@ NO_LOOP = re.compile(
     r"'NoneType'.*'(create_future|create_task|call_\w+)'"
 )
 LOOPS = frozenset({"asyncio", "trio", "curio", "anyio", "sniffio"})
+THREADS = frozenset({"concurrent.futures.thread", "threading"})
+ASKS = ("get_running_loop", "get_event_loop")  # no Python, so they have no frame
 
 
 def of_asyncio(error: BaseException, text: str) -> str | None:
-    """A call that only works in the loop of another library."""
+    """A call that only works in the loop of another library, which does not run in this thread."""
     if not NO_LOOP.search(text):
         return None
-    library, name = "asyncio", "get_running_loop"  # which is no Python, and has no frame
-    theirs = [frame for frame in traceback_frames(error) if library_of(frame) in LOOPS]
-    if theirs:
+    frames = list(traceback_frames(error))
+    if not frames or any(frame.f_globals.get("__name__") in THREADS for frame in frames):
+        return None
+    theirs = [frame for frame in frames if library_of(frame) in LOOPS]
+    asked = [name for name in ASKS if name in frames[-1].f_code.co_names]
+    if frames[-1] in theirs:
         library = library_of(theirs[0])
         name = theirs[0].f_code.co_qualname.removesuffix(".__init__")
-    elif "event loop" not in text:
+    elif asked and not theirs:
+        library, name = "asyncio", asked[0]
+    else:
         return None
     first = name.split(".")[0]
     instead = called_here(first, package())
     if first in package().__all__:
         instead = f"use microthreads.{first}"
     return (
-        f"{library}'s loop does not run under microthreads, so {library}.{name} cannot work"
+        f"{library}.{name} needs {library}'s loop, which does not run here"
         f"{'' if instead is None else f': {instead}'}"
     )
 
@@ -294,6 +405,8 @@ RULES: tuple[tuple[type[BaseException], Rule], ...] = (
     (AttributeError, absent),
     (NameError, undefined),
     (TypeError, wrong_arguments),
+    (TypeError, not_awaited),
+    (TypeError, called_value),
 )
 
 
@@ -307,21 +420,31 @@ OF_OTHERS = {
 }
 
 
+A_VALUE = (
+    ": a routine gives its result by `return`, and others along the way by "
+    "`yield channel.send(value)`"
+)
+
+
 def about_refused(thing: Any) -> str:
     """What to do about a `thing` that was yielded: it cannot be run, or cannot run again."""
     if is_routine(thing):
         return f"; a routine runs once: call {name_of(thing)}() again for another"
     module = type(thing).__module__.split(".")[0]
-    verbs = [verb for verb in ("acquire", "wait", "get") if hasattr(thing, verb)]
-    if isinstance(thing, list | tuple | set | frozenset):
-        return ": yield them one by one; gather(*routines) runs several at once"
     if module in OF_OTHERS:
         return OF_OTHERS[module]
-    if verbs:
-        return f": did you mean its {verbs[0]}()?"
-    if hasattr(thing, "__enter__"):
+    if isinstance(thing, AsyncGenerator):
+        return ": an async generator is gone through by `async for`, in an async def"
+    if isinstance(thing, list | tuple | set | frozenset):
+        return ": yield them one by one; gather(*routines) runs several at once"
+    if is_named_ours(type(thing)):
+        return about_ours(thing)
+    return A_VALUE if module == "builtins" else ""
+
+
+def about_ours(thing: Any) -> str:
+    """What to do about an object of ours that was yielded; "" if nothing is known."""
+    verbs = verbs_of(type(thing))
+    if verbs is None and hasattr(thing, "__enter__"):
         return f": it is a block, `with {thing}:`, around what is to be yielded"
-    return (
-        ": a routine gives its result by `return`, and others along the way by "
-        "`yield channel.send(value)`"
-    )
+    return "" if verbs is None else f": {verbs}"

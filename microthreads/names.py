@@ -9,6 +9,8 @@ Imported only when such a name has been used.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 HERE = {  # what it is called here: what it is called elsewhere
@@ -21,15 +23,16 @@ HERE = {  # what it is called here: what it is called elsewhere
     "ShutDown": "QueueShutDown",
     "IncompleteReadError": "IncompleteRead",
     "LimitExceeded": "LimitOverrunError",
-    "TaskGroup": "Nursery create_task_group open_nursery",
+    "TaskGroup": "Nursery WaitGroup create_task_group open_nursery",
     "Semaphore": "CapacityLimiter",
     "Socket": "SocketStream from_stdlib_socket",
     "Stream": "SocketType StreamReader StreamWriter",
+    "Lock": "Mutex",
     "accept_loop": "serve_listeners tcp_server",
     "cancel": "abort kill stop terminate",
     "close": "aclose is_closing wait_closed",
     "current_task": "current_thread get_current_task getcurrent",
-    "done": "cancelled is_alive",
+    "done": "is_alive",
     "exception": "exc_info",
     "get": "recv receive take",
     "get_nowait": "receive_nowait recv_nowait try_get try_recv",
@@ -65,7 +68,7 @@ HERE = {  # what it is called here: what it is called elsewhere
     "try_recv": "get_nowait receive_nowait recv_nowait",
     "try_send": "put_nowait send_nowait",
     "wait_signal": "add_signal_handler open_signal_receiver",
-    "write": "drain send send_all sendall writelines",
+    "write": "send send_all sendall writelines",
     "write_eof": "send_eof shutdown",
 }
 IN_OTHER_WORDS = {  # what no single name of ours stands for
@@ -92,6 +95,12 @@ IN_OTHER_WORDS = {  # what no single name of ours stands for
     "Observer": "it is in microthreads.observe",
 }
 
+OF_OBJECTS = {  # attributes that no single one of ours stands for
+    "add_done_callback": "have a task that joins it, by `yield` or `await`, and then goes on",
+    "cancelled": "a task that was cancelled raises `Cancelled` where it is joined",
+    "drain": "`write` returns when there is room for more: nothing is left to wait for",
+}
+
 
 def called_here(name: str, owner: Any) -> str | None:
     """What to say of a `name` that `owner`, a module or a class of ours, does not have.
@@ -101,6 +110,8 @@ def called_here(name: str, owner: Any) -> str | None:
     is_module = not isinstance(owner, type)
     if is_module and name in IN_OTHER_WORDS:
         return IN_OTHER_WORDS[name]
+    if not is_module and name in OF_OBJECTS:
+        return OF_OBJECTS[name]
     known = owner.__all__ if is_module else dir(owner)
     for ours, theirs in HERE.items():
         if name in theirs.split() and ours in known:
@@ -115,3 +126,18 @@ def is_call(owner: Any, name: str) -> bool:
 
 
 TO_BE_YIELDED = ("SystemCall", "AwaitableGenerator", "ParallelMap")
+
+
+def meaning(names: Sequence[str], frame: FrameType) -> Any:
+    """What a dotted name means in `frame`, without running any code; None if it means nothing."""
+    from inspect import getattr_static  # noqa: PLC0415  (it takes its time to import)
+
+    first, *rest = names
+    code = frame.f_code
+    if first in (*code.co_varnames, *code.co_cellvars, *code.co_freevars):
+        thing = frame.f_locals.get(first)
+    else:
+        thing = frame.f_globals.get(first, frame.f_builtins.get(first))
+    for name in rest:
+        thing = None if thing is None else getattr_static(thing, name, None)
+    return thing

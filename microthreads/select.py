@@ -290,7 +290,7 @@ def _branches(calls: tuple[Any, ...]) -> list[SystemCall[Any]]:
 
 def _hint(request: Any) -> str:
     """What may be meant by something that is neither a call nor a task."""
-    if isinstance(request, list | tuple):
+    if isinstance(request, list | tuple) or getattr(request, "__name__", "") == "<genexpr>":
         return ": give what is in it one by one, as *calls"
     if is_routine(request):
         return f": give the task that `yield spawn({name_of(request)}())` returns, or use race()"

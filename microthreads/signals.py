@@ -43,6 +43,8 @@ def wait_signal(*numbers: int) -> SystemCall[int]:
 
 def checked(number: int) -> int:
     """`number` as one of the `signal.Signals` if it has a name, if it is a signal at all."""
+    if not isinstance(number, int | str):
+        raise TypeError(f"wait_signal(): {number!r} is not a signal: give them one by one")
     if number not in VALID:
         name = number if str(number) in signal.Signals.__members__ else "SIGTERM"
         raise ValueError(f"wait_signal(): {number!r} is not a signal: give it as signal.{name}")

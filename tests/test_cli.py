@@ -56,7 +56,7 @@ def test_the_demo_says_what_it_cannot_do() -> None:
 def test_a_bad_number_of_clients_is_wrong_usage(bad: str) -> None:
     done = command("demo", "--clients", bad)
     assert done.returncode == 2
-    assert "--clients" in done.stderr
+    assert f"argument --clients: {bad} is no whole number, 1 or more" in done.stderr
 
 
 def test_ctrl_c_ends_the_demo_with_130_and_no_traceback() -> None:
@@ -107,6 +107,7 @@ def test_a_script_can_import_what_lies_beside_it(tmp_path: Path) -> None:
         ("def main():\n    yield\n", "absent", "has no routine absent; it has "),
         ("def main(port):\n    yield\n", "main", "missing a required argument: 'port'"),
         ("def main():\n    return 3\n", "main", "returned 3: it must be a generator"),
+        ("async def main():\n    yield\n", "main", "that makes it an async generator, and no"),
     ],
 )
 def test_wrong_usage_of_run_is_one_line_and_exit_code_2(
@@ -116,6 +117,25 @@ def test_wrong_usage_of_run_is_one_line_and_exit_code_2(
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "told"),
+    [
+        ("run(main())", True),
+        ("result = microthreads.run(main())", True),
+        ("if __name__ == '__main__':\n    run(main())", False),
+        ("def again():\n    run(main())", False),
+    ],
+)
+def test_a_script_that_calls_run_by_itself_is_told_that_its_main_runs_twice(
+    tmp_path: Path, last: str, told: bool
+) -> None:
+    text = "import microthreads\nfrom microthreads import run\ndef main():\n    yield\n"
+    done = command("run", str(script(tmp_path, f"{text}    print('ran')\n{last}\n")))
+    assert done.stdout == "ran\n" * (1 + told)
+    assert (":7 called run() when the script was loaded; put that below" in done.stderr) == told
+    assert done.returncode == 0
 
 
 def test_run_without_a_file_asks_for_the_file_alone() -> None:

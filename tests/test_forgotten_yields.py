@@ -328,6 +328,104 @@ FORGOTTEN = "def main():\n    sleep(1)\n    yield\n"
 NEWS = ["2: sleep(1) was never yielded, so it did nothing: `yield sleep(1)`"]
 
 
+RIGHT = {
+    "a handler that is no routine": """
+        def plain(stream):
+            pass
+        async def main():
+            listener = listen("127.0.0.1", 0)
+            serving = await spawn(serve_on(plain, [listener]))
+            async with await open_connection(*listener.getsockname()) as stream:
+                await stream.read(1)
+            serving.cancel()
+        run(main())
+    """,
+    "what an accept_loop's handler returns": """
+        def handler(connection):
+            return (yield connection.recv())
+        async def main():
+            listener = listen("127.0.0.1", 0)
+            serving = await spawn(accept_loop(listener, handler))
+            async with await open_connection(*listener.getsockname()) as stream:
+                await stream.write(b"x")
+                await stream.read(1)
+            serving.cancel()
+            listener.close()
+        run(main())
+    """,
+    "what ready() makes": """
+        async def handler(stream):
+            pass
+        async def main():
+            channel = Channel(1)
+            serving = await spawn(serve(handler, "127.0.0.1", 0, ready=channel.send))
+            await sleep(0)
+            await sleep(0)
+            serving.cancel()
+        run(main())
+    """,
+    "routines that were cancelled before they began": """
+        def inner(call):
+            yield call
+        def main():
+            task = yield spawn(gather(inner(sleep(1)), inner(sleep(2))))
+            task.cancel()
+            yield
+        run(main())
+    """,
+    "a call that was yielded, and could not be made": """
+        class Wrong(SystemCall):
+            def __init__(self):
+                pass
+            def attempt(self, task):
+                pass
+        def main():
+            try:
+                yield Wrong()
+            except AttributeError:
+                pass
+        run(main())
+    """,
+}
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_the_program_could_not_yield_is_not_told_of(name: str, tmp_path: Path) -> None:
+    done = ran(tmp_path, RIGHT[name])
+    assert "RuntimeWarning" not in done.stderr
+
+
+def test_a_call_that_is_posted_is_told_of_at_the_post(tmp_path: Path) -> None:
+    text = """
+        def main():
+            channel = Channel(1)
+            current_task().kernel.post(channel.send, 1)
+            current_task().kernel.post(channel.try_send, 1)
+            yield
+        run(main())
+    """
+    (news,) = told(ran(tmp_path, text))
+    assert news.startswith("3: Channel.send() makes what is to be yielded, and post() only calls")
+
+
+def test_advice_that_would_be_wrong_is_not_given(tmp_path: Path) -> None:
+    text = """
+        def main():
+            channel = Channel(9)
+            list(map(channel.send, [1]))
+            any(channel.send(each) is None for each in [1])
+            yield
+        run(main())
+    """
+    assert told(ran(tmp_path, text)) == [
+        (
+            "3: what `list(map(channel.send, [1]))` made was never yielded or awaited, so it did "
+            "nothing"
+        ),
+        "4: channel.send(each) was never yielded by a routine, so it did nothing",
+    ]
+
+
 def test_the_environment_variable_turns_it_on(tmp_path: Path) -> None:
     done = ran(tmp_path, FORGOTTEN + "run(main())\n", "-u", MICROTHREADS_DEBUG="1")
     assert told(done) == NEWS

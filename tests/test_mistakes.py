@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -30,6 +31,7 @@ from microthreads import (
     DeadlockError,
     Event,
     Kernel,
+    SystemCall,
     TaskGroup,
     current_task,
     listen,
@@ -37,12 +39,16 @@ from microthreads import (
     open_connection,
     open_udp,
     run,
+    select,
     serve,
     sleep,
     spawn,
+    timeout,
     wait_future,
+    wait_signal,
 )
 from microthreads.hints import hint_for
+from microthreads.kernel import PENDING
 from microthreads.names import HERE, IN_OTHER_WORDS
 
 Gen = Generator[Any, Any, Any]
@@ -215,6 +221,220 @@ def test_an_error_that_comes_from_a_loop_of_asyncio_in_a_thread_gets_no_hint() -
     assert hints_on(raised_by(main())) == []
 
 
+def in_executor(function: Any, *args: Any) -> Gen:
+    with ThreadPoolExecutor(1) as pool:
+        yield wait_future(pool.submit(function, *args))
+
+
+async def uses_none_as_a_loop() -> None:
+    await asyncio.sleep(0)
+    loop: Any = None
+    loop.create_future()
+
+
+async def asks_in_a_thread_of_asyncio() -> None:
+    await asyncio.to_thread(asyncio.get_running_loop)
+
+
+def test_asyncio_that_is_used_in_a_thread_gets_no_hint() -> None:
+    for make in (uses_none_as_a_loop, asks_in_a_thread_of_asyncio):
+        assert hints_on(raised_by(in_executor(lambda make=make: asyncio.run(make())))) == []
+    assert hints_on(raised_by(in_executor(asyncio.get_running_loop))) == []
+
+
+def test_an_error_of_the_programs_own_with_asyncios_words_gets_no_hint() -> None:
+    def fail() -> None:
+        raise RuntimeError("no running event loop")
+
+    assert hints_on(raised_by(attempt(fail))) == []
+
+
+def numbers() -> Gen:
+    yield 1
+
+
+async def async_numbers() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("mistake", "hint"),
+    [
+        (lambda: numbers().append(3), "hint: if numbers() makes a routine, it has not run"),
+        (lambda: (each for each in [1]).append(3), None),
+        (lambda: open_connection("", 1).write, "hint: open_connection() made a routine, which"),
+        (
+            lambda: iter(async_numbers()),
+            "hint: an `async def` with a `yield` in it is an async gen",
+        ),
+        (lambda: memoryview("x"), "hint: if it was for a connection"),  # type: ignore[arg-type]
+        (lambda: submit(1), "hint: if microthreads' is meant: it is called spawn here"),  # type: ignore[name-defined]  # noqa: F821, E501
+        (lambda: Subclass().closed, "hint: the __init__ of Subclass must call super().__init__()"),
+        (lambda: Subclass().nothing, None),  # type: ignore[attr-defined]
+        (lambda: microthreads.Stream.drain, "hint: `write` returns when there is room"),  # type: ignore[attr-defined]  # noqa: E501
+    ],
+)
+@pytest.mark.forgets
+def test_a_hint_says_no_more_than_is_known(mistake: Any, hint: str | None) -> None:
+    hints = hints_on(raised_by(attempt(mistake)))
+    assert [text.startswith(hint or "nothing") for text in hints] == [True] * (hint is not None)
+
+
+class Subclass(Channel[Any]):
+    def __init__(self) -> None:
+        self.log: list[Any] = []
+
+
+AWAITED = [
+    (lambda: Event().set(), "if a plain call was awaited"),
+    (lambda: [sleep(1)], "await them one by one"),
+    (lambda: Channel(1), "did you mean its recv() or send()?"),
+    (lambda: Event(), "did you mean its wait()?"),
+    (lambda: numbers, "that is the function itself"),
+    (lambda: Future[None](), "await wait_future(future)"),
+    (lambda: async_numbers(), "an `async def` with a `yield` in it"),
+    (lambda: Channel2(), None),
+    (lambda: 5, None),
+]
+
+
+@pytest.mark.parametrize(("make", "hint"), AWAITED)
+@pytest.mark.forgets
+def test_what_was_meant_by_awaiting_it_is_said(make: Any, hint: str | None) -> None:
+    async def main() -> None:
+        await make()
+
+    hints = hints_on(raised_by(main()))
+    assert len(hints) == (hint is not None)
+    assert (hint or "") in "".join(hints)
+
+
+@pytest.mark.parametrize(
+    ("call", "hint"),
+    [
+        ("task.done()", "hint: done of a Task is no method: leave the parentheses away"),
+        ("task.cancelled()", "hint: a task that was cancelled raises `Cancelled`"),
+        ("own.done()", None),
+        ("task.result()()", None),
+    ],
+)
+def test_a_value_that_is_called_as_a_method_is_said_to_be_none(
+    tmp_path: Path, call: str, hint: str | None
+) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(
+        "from microthreads import run, spawn\nclass Own:\n    done = True\n"
+        "async def main():\n    own, task = Own(), await spawn(work())\n    await task\n"
+        f"    {call}\nasync def work():\n    pass\nrun(main())\n"
+    )
+    done = python(str(path))
+    assert "object is not callable" in done.stderr
+    assert ("hint" in done.stderr) == (hint is not None)
+    assert (hint or "") in done.stderr
+
+
+def test_a_routine_of_ours_that_asyncio_runs_is_told_whose_it_is() -> None:
+    async def main() -> None:
+        await sleep(1)
+
+    with pytest.raises(RuntimeError) as caught:
+        run(attempt(lambda: asyncio.run(main())))
+    assert hints_on(caught.value)[0].endswith("is for microthreads.run, not for asyncio")
+
+
+def test_a_handler_that_is_no_routine_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    def plain(stream: Any) -> None: ...
+
+    async def main() -> None:
+        listener = listen("127.0.0.1", 0)
+        with timeout(20):
+            serving = await spawn(microthreads.serve_on(plain, [listener]))  # type: ignore[arg-type]
+            async with await open_connection(*listener.getsockname()) as stream:
+                await stream.read(1)
+        serving.cancel()
+
+    run(main())
+    assert "serve() with the handler plain() needs a generator" in caplog.text
+
+
+def test_a_handler_of_an_accept_loop_that_is_no_routine_is_named() -> None:
+    def plain(connection: Any) -> None: ...
+
+    async def main() -> None:
+        with listen("127.0.0.1", 0) as listener, timeout(20):
+            async with TaskGroup() as group:
+                await group.spawn(microthreads.accept_loop(listener, plain))  # type: ignore[arg-type]
+                await open_connection(*listener.getsockname())
+                await sleep(20)
+
+    error = raised_by(main())
+    assert "accept_loop() with the handler plain() needs a gen" in str(error.exceptions[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: wait_signal([2, 15]), r"give them one by one"),  # type: ignore[arg-type]
+        (lambda: select(sleep(each) for each in [1]), r"give what is in it one by one"),  # type: ignore[arg-type,call-overload]
+        (lambda: serve_a_socket(), r"needs a list of listening sockets: write \[listener\]"),
+    ],
+)
+def test_what_is_to_be_given_one_by_one_or_in_a_list_is_said(make: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=text):
+        make()
+
+
+def serve_a_socket() -> None:
+    with listen("127.0.0.1", 0) as listener:
+        microthreads.serve_on(print, listener)  # type: ignore[arg-type]
+
+
+# ---- system calls of the program's own
+
+
+class Bare(SystemCall[int]):
+    pass
+
+
+class WithoutArm(SystemCall[Any]):
+    def attempt(self, task: Any) -> Any:
+        return PENDING
+
+
+@dataclasses.dataclass
+class WithoutSuper(SystemCall[int]):
+    gate: int
+
+    def attempt(self, task: Any) -> Any:
+        return self.gat  # type: ignore[attr-defined]
+
+
+class Misspelt(SystemCall[int]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = 1
+
+    attempt = WithoutSuper.attempt
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (Bare, "class Bare must define `def attempt(self, task)`"),
+        (WithoutArm, "class WithoutArm must define `def arm(self, waiter)`"),
+        (lambda: WithoutSuper(1), "its __init__ must call super().__init__() (in a dataclass: "),
+        (Misspelt, "'Misspelt' has no 'gat': it is a system call; if its result is meant, "),
+    ],
+)
+def test_a_system_call_of_the_programs_own_is_told_what_it_lacks(make: Any, text: str) -> None:
+    def main() -> Gen:
+        yield make()
+
+    error = raised_by(main())
+    assert text in str(error)
+    assert hints_on(error) == []
+
+
 def test_a_hint_that_cannot_be_found_stops_nothing() -> None:
     class Hostile(TypeError):
         def __str__(self) -> str:
@@ -243,13 +463,30 @@ def test_a_syntax_error_in_an_async_generator_has_its_hint() -> None:
         (Future[None](), "wait_future"),
         (Event(), "its wait()"),
         (TaskGroup(), "it is a block, `with TaskGroup"),
+        (Channel(1), "did you mean its recv() or send()?"),
+        (async_numbers(), "gone through by `async for`"),
+        (threading.Event(), "no system call, task or routine"),
+        (threading.Lock(), "no system call, task or routine"),
+        ({}, "a routine gives its result by `return`"),
     ],
 )
 def test_what_was_meant_by_yielding_it_is_said(thing: Any, hint: str) -> None:
     def main() -> Gen:
         yield thing
 
-    assert hint in str(raised_by(main()))
+    text = str(raised_by(main()))
+    assert hint in text
+    if hint.endswith("routine"):
+        assert text.endswith(hint)  # another library's objects are not ours to advise on
+
+
+def test_unpacking_a_stream_is_not_said_to_be_a_for_alone() -> None:
+    async def main() -> None:
+        with listen("127.0.0.1", 0) as listener:
+            async with await open_connection(*listener.getsockname()) as stream:
+                _reader, _writer = stream  # type: ignore[misc]
+
+    assert "a plain `for` (or unpacking) cannot wait for stream" in str(raised_by(main()))
 
 
 def test_a_future_of_asyncio_that_is_awaited_is_told_apart() -> None:
@@ -412,7 +649,8 @@ def lost_in(tmp_path: Path, text: str) -> list[str]:
     path.write_text("from microthreads import *\nimport microthreads\n" + text)
     done = python("-m", "microthreads", "run", str(path), cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    return [line.split(" without")[0] for line in done.stderr.splitlines() if " calls " in line]
+    lost = [line for line in done.stderr.splitlines() if " without `yield`" in line]
+    return [line.split(" without")[0] for line in lost]
 
 
 @pytest.mark.parametrize(
@@ -454,6 +692,61 @@ def test_a_local_name_of_one_function_says_nothing_of_another_function(tmp_path:
         "def other():\n    import queue\n    queue = queue.Queue()\n    queue.put(1)\n"
     )
     assert lost_in(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def main():\n    yield Channel().recv()\ndef never_called():\n    spawn(main())\n",
+        "def main():\n    yield Channel().recv()\n    spawn(main())\n",
+        (
+            "def each(items, spawn):\n    spawn(items)\n    yield Channel().recv()\n"
+            "def main():\n    yield each([], print)\n"
+        ),
+        (
+            "def helper():\n    yield\ndef main():\n    def inner():\n        helper = print\n"
+            "        helper()\n    inner()\n    yield Channel().recv()\n"
+        ),
+        (
+            "class Mail:\n    def send(self, text): pass\ndef main():\n    box = Mail()\n"
+            "    box.send(1)\n    box = Channel()\n    yield box.recv()\n"
+        ),
+    ],
+)
+def test_a_deadlock_blames_no_line_that_is_right_or_has_not_run(tmp_path: Path, text: str) -> None:
+    assert lost_in(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "after"),
+    [("if channel:", ""), ("while True:", "    "), ("with CancelScope():", "    ")],
+)
+def test_a_deadlock_says_perhaps_of_a_line_that_may_not_have_run(
+    tmp_path: Path, block: str, after: str
+) -> None:
+    text = (
+        f"def main():\n    channel = Channel()\n    {block}\n        channel.send(1)\n"
+        f"    {after}yield channel.recv()\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:6 perhaps called channel.send()"]
+
+
+def test_each_line_at_which_a_task_stands_is_looked_at(tmp_path: Path) -> None:
+    text = (
+        "def work(first, second, turn):\n    if turn:\n        yield first.recv()\n"
+        "    second.send(1)\n    yield second.recv()\n"
+        "def main():\n    first, second = Channel(), Channel()\n"
+        "    yield gather(work(first, second, True), work(first, second, False))\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:6 calls second.send()"]
+
+
+def test_a_call_below_in_a_loop_may_have_run_in_an_earlier_round(tmp_path: Path) -> None:
+    text = (
+        "def main():\n    channel = Channel(1)\n    yield channel.send(1)\n    while True:\n"
+        "        value = yield channel.recv()\n        channel.send(value)\n"
+    )
+    assert lost_in(tmp_path, text) == ["program.py:8 perhaps called channel.send()"]
 
 
 def test_a_deadlock_in_a_program_without_a_source_is_reported_all_the_same() -> None:

@@ -602,6 +602,48 @@ def test_in_a_narrow_terminal_file_function_and_state_remain(
     assert "recv on Channel 't" in first and "…" in first
 
 
+@pytest.mark.parametrize("name", ["orders", "the pool of connections to the database"])
+def test_in_80_columns_the_owner_is_seen_and_so_is_the_line(
+    unobserved: None, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def long_running_report(lock: Lock, rows: Channel[Any]) -> Gen:
+        with (yield lock.acquire()):
+            yield rows.recv()
+
+    def main() -> Gen:
+        lock = Lock(name=name)
+        yield spawn(long_running_report(lock, Channel(name="rows")))
+        yield spawn(long_running_report(lock, Channel(name="rows")))
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(DeadlockError) as caught:
+        run(main(), clock=VirtualClock())
+    row = str(caught.value.snapshot).splitlines()[2]
+    assert "acquire L" in row and "…, owned by task #2 " in row
+    assert re.search(r"  test_tables\.py:\d+ in ", row)
+
+
+def test_in_80_columns_each_line_of_a_circle_has_its_owner(
+    unobserved: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def transfer_between_two_accounts(one: Lock, other: Lock) -> Gen:
+        with (yield one.acquire()):
+            yield sleep(0)
+            yield other.acquire()
+
+    def main() -> Gen:
+        one, other = Lock(name="account of Ada Lovelace"), Lock(name="account of Grace Hopper")
+        yield spawn(transfer_between_two_accounts(one, other))
+        yield spawn(transfer_between_two_accounts(other, one))
+
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(DeadlockError) as caught:
+        run(main(), clock=VirtualClock())
+    first, second = rows(str(caught.value.snapshot))[-2:]
+    assert "task #2" in first and "acquire Lock 'a…, owned by task #3" in first
+    assert "task #3" in second and "acquire Lock 'a…, owned by task #2" in second
+
+
 def test_a_bad_COLUMNS_is_no_width(vrun: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: N802
     seen = seen_by(vrun, receiving(Channel(name="x" * 300)))
     for bad in ("", "0", "-5", "many", "²"):

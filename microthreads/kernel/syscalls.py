@@ -50,6 +50,7 @@ from microthreads.places import get_traceback, is_from_us, without_our_frames
 if TYPE_CHECKING:
     from microthreads.kernel.kernel import Core
     from microthreads.kernel.task import Task
+    from microthreads.runtime.kernel import Kernel
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -192,6 +193,10 @@ def room_for(call: SystemCall[Any]) -> int:
     return room
 
 
+def not_defined(call: SystemCall[Any], method: str) -> NotImplementedError:
+    return NotImplementedError(f"class {type(call).__name__} must define `def {method}`")
+
+
 class SystemCall(Generic[T_co]):
     """A request to the kernel; `yield` it, and its result comes back.
 
@@ -213,11 +218,11 @@ class SystemCall(Generic[T_co]):
 
     def attempt(self, task: Task[Any]) -> T_co | Literal[Pending.PENDING]:
         """Take effect for `task` and return the result, or `PENDING`, or raise."""
-        raise NotImplementedError
+        raise not_defined(self, "attempt(self, task)")
 
     def arm(self, waiter: Waiter) -> None:
         """Arrange that `wake`, `fail` or `retry` is called when it is time."""
-        raise NotImplementedError
+        raise not_defined(self, "arm(self, waiter)")
 
     def disarm(self, waiter: Waiter) -> Literal[Pending.PENDING] | None:
         """Undo `arm`, in constant time: by default, leave the wait queue.
@@ -250,7 +255,7 @@ class SystemCall(Generic[T_co]):
         return waiter.task
 
     @property
-    def kernel(self) -> Core:
+    def kernel(self) -> Kernel:
         """The kernel of that task."""
         return self.task.kernel
 
@@ -315,10 +320,11 @@ class SystemCall(Generic[T_co]):
         __aexit__ = __exit__
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise AttributeError(
-                f"{type(self).__name__!r} has no {name!r}: it is a system call; yield or await it "
-                "to have its result"
-            )
+            text = "it is a system call; if its result is meant, yield or await it"
+            if name == "waiter":
+                text = "its __init__ must call super().__init__() (in a dataclass: __post_init__)"
+            text = f"{type(self).__name__!r} has no {name!r}: {text}"
+            raise AttributeError(text, name=name, obj=self)
 
     def _not_made(self, problem: str) -> NoReturn:
         raise TypeError(f"{self!r} is a call that has not been made: yield or await it; {problem}")

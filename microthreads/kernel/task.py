@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from traceback import FrameSummary
 
     from microthreads.kernel.kernel import Core
+    from microthreads.runtime.kernel import Kernel
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -87,7 +88,7 @@ class Task(Generic[T_co]):
         place: Place | None,
     ) -> None:
         self.routine: Any = routine  # None when done; Any spares the run loop casts
-        self.kernel = kernel
+        self.kernel: Kernel = kernel  # type: ignore[assignment]  # which checkers must show
         self.id = next(kernel.ids)
         try:
             self.name: str = name or routine.__name__  # type: ignore[union-attr]  # as name_of

@@ -41,7 +41,7 @@ from microthreads.kernel import (
     now,
     place_of_caller,
 )
-from microthreads.kernel.routines import is_routine
+from microthreads.kernel.routines import is_routine, name_of
 from microthreads.net.socketcalls import AcceptMany
 from microthreads.net.sockets import Socket
 from microthreads.runtime.reports import log_failure
@@ -146,11 +146,16 @@ def accept_permitted(listener: Socket, permits: Semaphore) -> Generator[Any, Any
 
 def _starter(handler: Callable[[Socket], Routine[Any]]) -> Callable[[Socket], object]:
     host, place = current_task(), place_of_caller()
-    return lambda client: begin(host, place, lambda: handler(client), client)
+    verb = f"accept_loop() with the handler {name_of(handler)}"
+    return lambda client: begin(host, place, lambda: handler(client), client, verb)
 
 
 def begin(
-    host: Task[Any], place: Place, routine_of: Callable[[], Routine[Any]], closing: Any
+    host: Task[Any],
+    place: Place,
+    routine_of: Callable[[], Routine[Any]],
+    closing: Any,
+    verb: str = "serve",
 ) -> Task[Any] | None:
     """Start a task for a connection, and make `closing` what is closed with it.
 
@@ -166,7 +171,7 @@ def begin(
         return None
     if not is_routine(routine):
         closing.close()
-        check_routine(routine, "accept_loop")
+        check_routine(routine, verb)
     task = host.kernel.start(routine, None, host.daemon, host, place)
     task.closing = closing
     return task

@@ -39,6 +39,7 @@ from microthreads.kernel import (
     current_task,
     now,
 )
+from microthreads.kernel.routines import name_of
 from microthreads.net.accepting import accept_each, begin
 from microthreads.net.endings import ServedStream, closed_socket, taken_over
 from microthreads.net.sockets import Address, Socket
@@ -214,7 +215,7 @@ class Server:
         if self.terms.context is not None:
             return self._encrypted(stream, self.terms.context)
         routine = self.terms.handler(stream)
-        check_routine(routine, "serve")
+        check_routine(routine, f"serve() with the handler {name_of(self.terms.handler)}")
         return routine
 
     async def _encrypted(self, stream: Stream, context: tls.SSLContext) -> None:
@@ -229,7 +230,7 @@ class Server:
         finally:
             self._shaking_hands.discard(task)
         routine = self.terms.handler(stream)
-        check_routine(routine, "serve")
+        check_routine(routine, f"serve() with the handler {name_of(self.terms.handler)}")
         await called(routine)
 
     def see_off(self, task: Task[Any], stream: Stream) -> None:

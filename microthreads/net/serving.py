@@ -155,11 +155,13 @@ def serve_on(
 
     Raises:
         ValueError: There are none.
-        TypeError: They are no Sockets.
+        TypeError: They are no Sockets, or one in place of a sequence.
     """
     place = place_of_caller()
     terms = terms_of("serve_on", handler, ssl, workers, max_connections, grace, stopping, place)
-    if isinstance(listeners, Socket) or not all(isinstance(each, Socket) for each in listeners):
+    if isinstance(listeners, Socket):
+        raise TypeError("serve_on() needs a list of listening sockets: write [listener]")
+    if not all(isinstance(each, Socket) for each in listeners):
         raise TypeError(f"serve_on() needs a list of listening Sockets, got {listeners!r}")
     if not listeners:
         raise ValueError("serve_on() needs at least one listening socket")

@@ -373,8 +373,8 @@ class Stream:
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
-                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
-                "`while line := (yield stream.readline()):`"
+                f"a plain `for` (or unpacking) cannot wait for {self}: write `async for` in an "
+                "async def, or `while line := (yield stream.readline()):`"
             )
 
     def __str__(self) -> str:

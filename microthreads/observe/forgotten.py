@@ -8,11 +8,13 @@ RuntimeWarning at the line that made it. What is alive when Python ends is told 
 A call counts as made when its `attempt`, `arm` or `discard` was called, so whoever
 makes it may be the kernel, a `select`, a group or a call of the program's own; a
 routine when it begins. A routine or a call that was given to another one is that
-one's to tell of.
+one's to tell of. A routine that was closed by hand is told of: since Python 3.12 nothing
+in it can tell (`close()` leaves the frame of one that has not begun as it is).
 
 It is the news that has to be right, so three things are not told of: what a task did
-not come to yield since it was cancelled; what the library made for itself while the
-kernel was at work; and what could not be made, since its constructor raised.
+not come to yield since it was cancelled; what the library made for itself, or while the
+kernel was at work; and what could not be made, since its constructor raised. What is
+told of stands at a line of the program, never at one of the library's.
 
 `watch` puts all this in place, round the classes that it is about. Where it is not
 called, not one instruction is spent on it. Read next: misheard.py.
@@ -38,8 +40,10 @@ from microthreads import spelling
 from microthreads.kernel import Core, Join, Scope, SystemCall, Task, routines, running_kernel
 from microthreads.kernel.routines import ASYNC_GENERATOR
 from microthreads.observe.misheard import asked, deaf, refused, unheard
-from microthreads.places import RESUMABLE, is_ours
+from microthreads.places import PACKAGE, RESUMABLE, is_ours
 from microthreads.runtime import interrupts
+from microthreads.runtime.advice import makes_what_is_yielded
+from microthreads.runtime.inbox import Inbox
 
 GENERATOR, ROUTINES = 0x20, 0x80 | ASYNC_GENERATOR  # what `yield`s, and what `await`s
 PASSED_OVER = (__file__, "<frozen ")  # files whose code stands between, here and in Python
@@ -85,6 +89,24 @@ def used(thing: Any) -> None:
     given(attribute(thing, "calls") or ())
 
 
+def discarded(request: Any) -> None:
+    """The kernel was given this, and drops it, with what it was to have begun with."""
+    used(request)
+    for frame in routines.frames_of(request):
+        given(frame.f_locals.values())
+
+
+def posted(function: Any) -> None:
+    """The kernel is to call `function`, and nobody gets what it returns."""
+    entry = maker("post") if makes_what_is_yielded(function) else None
+    if entry is not None:
+        name = getattr(function, "__qualname__", function)
+        text = f"{name}() makes what is to be yielded, and post() only calls it, so it does nothing"
+        tell(
+            f"{text}: post a plain call, or submit() a routine", file_and_line(entry), entry.module
+        )
+
+
 def gone(identity: int) -> None:
     """What had this identity is no more, and was perhaps never used."""
     entry = made.pop(identity, None)
@@ -93,6 +115,9 @@ def gone(identity: int) -> None:
 
 
 # Who made it
+
+
+AT_WORK = (Core.turn.__code__, Core._round.__code__, Core._trap.__code__, Inbox.serve.__code__)
 
 
 def maker(called: str) -> Made | None:
@@ -104,7 +129,7 @@ def maker(called: str) -> Made | None:
     frame: Any = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if code is Core._round.__code__ or code is Core._trap.__code__:
+        if code in AT_WORK:
             return None
         if not code.co_filename.startswith(PASSED_OVER):
             if not is_ours(code) or code.co_flags & RESUMABLE:
@@ -142,6 +167,8 @@ def words_of(entry: Made) -> str:
 def news_of(entry: Made) -> str:
     """What is told of something that was never used."""
     words, flags = words_of(entry), entry.code.co_flags
+    if f"{entry.called.rpartition('.')[2]}(" not in words:  # it came out of something else
+        return f"what `{words}` made was never yielded or awaited, so it did nothing"
     if went_elsewhere(entry):
         return (
             f"{words} was yielded, but not to the kernel, so it did nothing: whatever runs "
@@ -151,6 +178,8 @@ def news_of(entry: Made) -> str:
         )
     if flags & ROUTINES:
         return f"{words} was never awaited, so it did nothing: `await {words}`"
+    if entry.code.co_name == "<genexpr>":
+        return f"{words} was never yielded by a routine, so it did nothing"
     if flags & GENERATOR:
         return f"{words} was never yielded, so it did nothing: `yield {words}`"
     return (
@@ -172,6 +201,8 @@ told_at: dict[str, dict[Any, Any]] = {}  # by files, what `warnings` remembers o
 
 def tell(text: str, place: tuple[str, int], module: str | None = None) -> None:
     """Warn of the program's code at `place`, as if that had called `warnings.warn`."""
+    if place[0].startswith(PACKAGE):
+        return  # nobody can mend that there
     module = module or place[0].removesuffix(".py")  # as `warnings` itself has it
     registry = told_at.setdefault(place[0], {})
     warnings.warn_explicit(text, RuntimeWarning, *place, module=module, registry=registry)
@@ -203,7 +234,9 @@ def watch() -> None:
     watch_children(spelling.AwaitableGenerator, USES_OF_ROUTINE)
     wrap(SystemCall, "_not_made", lambda call, problem: used(call))  # an error that says it, too
     wrap(routines, "_hint", used)  # and this is a part of one
-    wrap(Core, "discard", lambda kernel, request: used(request))
+    wrap(Core, "discard", lambda kernel, request: discarded(request))
+    wrap(Core, "_call_failed", lambda kernel, task, call, *_: used(call))
+    wrap(Inbox, "post", lambda inbox, function, args: posted(function))
     watch_tasks()
     atexit.register(tell_all)
 

@@ -88,7 +88,8 @@ def checked(result: T) -> T:
     if is_suspended(result) is False and name_of(result) != "<genexpr>":
         raise TypeError(
             f"the future's result is {result!r}, which has not run: an executor calls functions, "
-            f"and runs no routines; `yield {name_of(result)}()` in a task, or give it a plain def"
+            f"and runs no routines; `yield {name_of(result)}()` in a task, or give it a plain def "
+            "(one that returns an iterator: in a tuple)"
         )
     return result
 

@@ -256,8 +256,8 @@ class Queue(Generic[T]):
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
-                f"a plain `for` cannot wait for {self}: write `async for` in an async def, or "
-                "`while True: item = yield queue.get()`, which ShutDown ends"
+                f"a plain `for` (or unpacking) cannot wait for {self}: write `async for` in an "
+                "async def, or `while True: item = yield queue.get()`, which ShutDown ends"
             )
 
     def __str__(self) -> str:

@@ -86,7 +86,8 @@ class Kernel(Reachable):
         policy: Given the ready queue, the index of the task to run next; by
             default that of the first, which is round robin.
         observers: Told of each transition; see `microthreads.observe.Observer`.
-        on_crash: Called with each task that failed and that nobody joins; or it is logged.
+        on_crash: Called with each task that failed and that nobody joins, its error being
+            `task.exception()`; or it is logged.
         grace: How long, in seconds, cancelled tasks may take to clean up when
             `run` ends; those that take longer are named in the log.
     """

@@ -7,8 +7,9 @@ object of one kind. A group has a row that counts it, and three of its tasks bel
 The running task is first, since it is most often the culprit; then come the ready ones, then
 the parked ones, each by their numbers (DOC: design/tables).
 
-No line is wider than the terminal. What is too wide is cut where it says least, a place at its
-beginning and all else at its end; the column gives that has most of what it needs.
+No line is wider than the terminal. What is too wide is cut where it says least: a place at its
+beginning, a name at its end, and what a task waits on in its middle, since the owner, mostly
+the culprit, stands at its end. The column gives that has most of what it needs.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ LONGEST = 1_000  # characters of a text that are looked at
 
 ORDER = [State.RUNNING, State.READY, State.PARKED, State.DONE]
 HEADINGS = ("TASK", "STATE", "WAITS ON", "AT")
-ENOUGH = (12, 14, 20)  # columns that the first three need; the state is short, and cut last
-MUCH = 32  # columns for the line's file and function
+# Columns that each needs (the state is short, and cut last); where owners are to be seen, too.
+ENOUGH, WITH_OWNERS = (12, 14, 20, 32), (10, 14, 34, 24)
+SHORT = 16  # columns for the least that is shown of a task or an object, if there is any choice
 INDENT, GAP = "  ", "  "
+
+OWNED_BY = ", owned by "  # as `Wait` says it
 
 Row: TypeAlias = tuple[str, str, str, str]
 Group: TypeAlias = "list[TaskInfo]"
@@ -51,7 +55,8 @@ def table(tasks: Sequence[TaskInfo], circle: Sequence[TaskInfo], columns: int) -
     if len(groups) > len(seen):
         more = len(tasks) - sum(map(len, seen))
         lines.append(f"... and {_many(more, 'more task')} in {len(groups) - len(seen):,} groups")
-    return "\n".join(cut(INDENT + line, columns) for line in lines + _circle_lines(circle))
+    lines += _circle_lines(circle, columns - len(INDENT))
+    return "\n".join(cut(INDENT + line, columns) for line in lines)
 
 
 def shown_of(tasks: Sequence[TaskInfo], circle: Sequence[TaskInfo]) -> Group:
@@ -129,16 +134,21 @@ def _ends(circle: Sequence[TaskInfo]) -> Group:
     return list(circle) if len(circle) <= FEW else [*circle[:EXAMPLES], circle[-1]]
 
 
-def _circle_lines(circle: Sequence[TaskInfo]) -> list[str]:
+def _circle_lines(circle: Sequence[TaskInfo], room: int) -> list[str]:
     if not circle:
         return []
-    lines = [
-        f"  {one_line(str(task))} waits to {one_line(task.waits_on)}" for task in _ends(circle)
-    ]
+    lines = [_circle_line(task, room) for task in _ends(circle)]
     if left := len(circle) - len(lines):
         lines.insert(-1, f"  ... {left:,} more, each of which waits for the next")
         return [f"the cycle, of {len(circle):,} tasks:", *lines]
     return ["the cycle:", *lines]
+
+
+def _circle_line(task: TaskInfo, room: int) -> str:
+    words, verb = one_line(task.waits_on), " waits to "
+    room -= len(INDENT + verb)
+    name = cut(one_line(str(task)), max(SHORT, room - width(words)))
+    return f"{INDENT}{name}{verb}{cut_within(words, max(0, room - width(name)))}"
 
 
 # Columns
@@ -163,17 +173,18 @@ def _aligned(rows: Sequence[Row], room: int) -> list[str]:
     """The rows as lines, their columns as wide as need be, or as can be."""
     shown = [tuple(one_line(cell) for cell in row) for row in rows]
     widths = [max(width(row[column]) for row in shown) for column in range(len(HEADINGS))]
-    needs = [*ENOUGH, min(MUCH, max(width(os.path.basename(row[-1])) for row in shown))]
+    *needs, much = WITH_OWNERS if any(OWNED_BY in row[2] for row in shown) else ENOUGH
+    needs.append(min(much, max(width(os.path.basename(row[-1])) for row in shown)))
     room -= len(GAP) * (len(widths) - 1)
     while sum(widths) > room and max(widths) > 1:
         plenty = [(most > 1, most / need) for most, need in zip(widths, needs, strict=True)]
         widths[plenty.index(max(plenty))] -= 1
     lines = []
     for *cells, place in shown:
-        fitting = [
-            _filled(cut(cell, most), most) for cell, most in zip(cells, widths, strict=False)
-        ]
-        lines.append(GAP.join([*fitting, cut_before(place, widths[-1])]).rstrip())
+        *names, waits = zip(cells, widths, strict=False)
+        fitting = [_filled(cut(*cell), cell[1]) for cell in names]
+        fitting.append(_filled(cut_within(*waits), waits[1]))
+        lines.append(GAP.join([*fitting, cut_place(place, widths[-1])]).rstrip())
     return lines
 
 
@@ -212,8 +223,21 @@ def cut(text: str, most: int) -> str:
     return text[:kept] + "…" * (most > 0)
 
 
-def cut_before(text: str, most: int) -> str:
-    """`text` without its beginning: of a place, the end tells it from others."""
+def cut_within(text: str, most: int) -> str:
+    """What a task waits on, cut before its owner: of that the beginning is seen as well."""
     if width(text) <= most:
         return text
-    return cut(text[::-1], most)[::-1]
+    what, owned_by, owner = text.rpartition(OWNED_BY)
+    if not owned_by:
+        return cut(text, most)
+    owner = cut(owned_by + owner, max(most - SHORT, most * 2 // 3))
+    return cut(what, most - width(owner)) + owner
+
+
+def cut_place(text: str, most: int) -> str:
+    """A place without the beginning of its path, or, if need be, without its function's end."""
+    short = os.path.basename(text)
+    line = short.rpartition(" in ")[0] or short
+    if width(line) <= most < width(short):
+        return cut(short, most)
+    return cut((text if width(line) <= most else line)[::-1], most)[::-1]

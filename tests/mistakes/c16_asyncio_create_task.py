@@ -1,7 +1,7 @@
 """16: `asyncio.create_task(routine)`.
 
     RuntimeError: no running event loop
-    hint: asyncio's loop does not run under microthreads, so asyncio.create_task cannot work: it is called spawn here, to be yielded or awaited
+    hint: asyncio.create_task needs asyncio's loop, which does not run here: it is called spawn here, to be yielded or awaited
 """
 import asyncio
 

@@ -1,7 +1,7 @@
 """16: `asyncio.get_running_loop()` in a task.
 
     RuntimeError: no running event loop
-    hint: asyncio's loop does not run under microthreads, so asyncio.get_running_loop cannot work: current_task().kernel is the kernel that runs
+    hint: asyncio.get_running_loop needs asyncio's loop, which does not run here: current_task().kernel is the kernel that runs
 """
 import asyncio
 

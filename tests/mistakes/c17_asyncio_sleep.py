@@ -1,7 +1,7 @@
 """17: `await asyncio.sleep(1)`.
 
     RuntimeError: no running event loop
-    hint: asyncio's loop does not run under microthreads, so asyncio.sleep cannot work: use microthreads.sleep
+    hint: asyncio.sleep needs asyncio's loop, which does not run here: use microthreads.sleep
 """
 import asyncio
 

@@ -1,7 +1,7 @@
 """19: `await asyncio.Event().wait()`.
 
     AttributeError: 'NoneType' object has no attribute 'create_future'
-    hint: asyncio's loop does not run under microthreads, so asyncio.Event.wait cannot work: use microthreads.Event
+    hint: asyncio.Event.wait needs asyncio's loop, which does not run here: use microthreads.Event
 """
 import asyncio
 

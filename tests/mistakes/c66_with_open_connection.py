@@ -1,7 +1,7 @@
 """66: `with open_connection(...)`.
 
     TypeError: 'generator' object does not support the context manager protocol
-    hint: that is a routine, which has not run: `with (yield routine) as ...:` in a generator, `with await routine as ...:` in an async def
+    hint: if that is a routine, it has not run: `with (yield routine) as ...:` in a generator, `with await routine as ...:` in an async def
 """
 from microthreads import open_connection
 

@@ -1,7 +1,7 @@
 """67: `stream.write("text")`.
 
     TypeError: memoryview: a bytes-like object is required, not 'str'
-    hint: connections carry bytes, not text: encode it, as in `write(text.encode())`
+    hint: if it was for a connection, that carries bytes, not text: `write(text.encode())`
 """
 import socket
 

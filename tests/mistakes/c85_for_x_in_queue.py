@@ -1,6 +1,6 @@
 """85: `for x in queue`.
 
-    TypeError: a plain `for` cannot wait for Queue 'jobs' (0): write `async for` in an async def, or `while True: item = yield queue.get()`, which ShutDown ends
+    TypeError: a plain `for` (or unpacking) cannot wait for Queue 'jobs' (0): write `async for` in an async def, or `while True: item = yield queue.get()`, which ShutDown ends
 """
 from microthreads import Queue
 

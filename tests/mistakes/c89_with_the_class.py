@@ -1,7 +1,7 @@
 """89: `with TaskGroup as group`, without the parentheses.
 
     TypeError: 'type' object does not support the context manager protocol
-    hint: that is the class itself: call it, as in `with TaskGroup() as group:`
+    hint: that is a class: if an object was meant, call it, as in `with TaskGroup() as group:`
 """
 from microthreads import TaskGroup
 

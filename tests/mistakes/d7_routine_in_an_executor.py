@@ -1,6 +1,6 @@
 """D7: A generator function given to an executor.
 
-    TypeError: the future's result is <generator object work at 0x...>, which has not run: an executor calls functions, and runs no routines; `yield work()` in a task, or give it a plain def
+    TypeError: the future's result is <generator object work at 0x...>, which has not run: an executor calls functions, and runs no routines; `yield work()` in a task, or give it a plain def (one that returns an iterator: in a tuple)
 """
 from concurrent.futures import ThreadPoolExecutor
 

@@ -57,6 +57,8 @@ async def tasks() -> None:
     assert_type(task.done, bool)
     assert_type(task.id, int)
     assert_type(task.name, str)
+    assert_type(task.kernel, Kernel)
+    task.kernel.post(print, 1)
     assert_type(task.parent, Task[Any] | None)
     assert_type(task.waiting_on, SystemCall[Any] | None)
     assert_type(task.spawned_at, str)
