@@ -149,9 +149,9 @@ def code_and_comment(source: str) -> int:
     return len(lines)
 
 
-def test_the_core_is_under_1455_lines_of_code_and_comment() -> None:
+def test_the_core_is_under_1460_lines_of_code_and_comment() -> None:
     assert (
-        sum(code_and_comment(path.read_text()) for path in (PACKAGE / "kernel").glob("*.py")) < 1455
+        sum(code_and_comment(path.read_text()) for path in (PACKAGE / "kernel").glob("*.py")) < 1460
     )
 
 

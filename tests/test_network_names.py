@@ -202,7 +202,7 @@ def test_numbers_and_localhost_wait_for_no_thread(resolver, host):
     assert vrun(main()) == (0.0, ConnectionRefusedError, False)
 
 
-def test_threads_that_hang_are_replaced_within_a_bound_and_end_again(resolver):
+def test_threads_that_hang_are_replaced_within_a_bound_and_end_again(resolver, no_threads_yet):
     before = set(threads())
 
     async def main():

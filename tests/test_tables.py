@@ -667,7 +667,7 @@ def test_the_terminal_says_how_wide_a_table_may_be() -> None:
     for columns in (50, 100):
         near, far = pty.openpty()
         fcntl.ioctl(far, termios.TIOCSWINSZ, b"\x18\0" + bytes([columns, 0]) + b"\0\0\0\0")
-        path = {"PYTHONPATH": str(Path(microthreads.__path__[0]).parent)}
+        path = {"PYTHONPATH": str(Path(microthreads.__path__[0]).parent), "NO_COLOR": "1"}
         with subprocess.Popen(
             [sys.executable, "-c", DEADLOCK],
             stderr=far,
