@@ -74,9 +74,7 @@ logger = logging.getLogger("microthreads")
 FIRST_PAUSE = 0.1  # seconds before a worker that died is started again; it doubles
 LONGEST_PAUSE = 30.0
 LONG_LIFE = 10.0  # seconds after which a worker's death is no part of a series
-BEGINNING = (
-    30.0  # seconds that a replacement may take until it accepts, or a server until it begins
-)
+BEGINNING = 30.0  # seconds until a replacement accepts, or a server of the new program begins
 QUIET = 2.5  # seconds without a heartbeat, after which others serve a worker's clients
 FORCE = 5.0  # seconds beyond what a worker's own stop takes, until it is killed
 
