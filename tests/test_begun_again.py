@@ -14,6 +14,8 @@ import pytest
 from helpers import started_python
 from servers import HOST, LONG, alive, children, heard, say, until
 
+pytestmark = pytest.mark.once  # processes, and real seconds
+
 PROGRAM = """
 import json, os, pathlib, sys
 from microthreads import *

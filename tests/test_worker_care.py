@@ -15,6 +15,9 @@ from servers import HOST, KINDS, LONG, alive, asked, say, serving, until
 from microthreads import Workers, serve
 
 
+pytestmark = pytest.mark.once  # processes, and real seconds
+
+
 @pytest.fixture(params=KINDS)
 def kind(request):
     return request.param
