@@ -14,7 +14,6 @@ from servers import HOST, KINDS, LONG, alive, asked, say, serving, until
 
 from microthreads import Workers, serve
 
-
 pytestmark = pytest.mark.once  # processes, and real seconds
 
 
