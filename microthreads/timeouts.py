@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from microthreads.calls import check_seconds, check_time
 from microthreads.kernel import Scope
 from microthreads.kernel.current import headroom
-from microthreads.whose import apart, end_with
+from microthreads.whose import apart, end_with, leave
 
 __all__ = ["CancelScope", "move_on_after", "shield", "timeout"]
 
@@ -105,7 +105,7 @@ class CancelScope(Scope):
         The block has expired also if it swallowed its `Cancelled`, or failed because of
         it, but not if none was ever raised: then what it waited for came first.
         """
-        self.leave()
+        leave(self, error)
         self.expired = self._struck and self.delivered
         if error is None:
             return None
@@ -246,8 +246,13 @@ class shield(Scope):  # noqa: N801
         if self.task is not None:
             self.task.kernel.recheck(self.task)
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.leave()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        leave(self, error)
 
     def __str__(self) -> str:
         return f"shield({self.grace})"

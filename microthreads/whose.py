@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from microthreads.errors import Cancelled, text_of
-from microthreads.kernel import Failure, Task
-from microthreads.kernel.syscalls import get_context, set_cause, set_context
+from microthreads.kernel import Failure, Scope, Task
+from microthreads.kernel.syscalls import add_note, get_context, set_cause, set_context
 
 Parts = tuple[Cancelled | None, BaseException | None]
 
@@ -100,3 +100,22 @@ def end_with(rest: BaseException | None, error: BaseException | None) -> bool:
         finally:
             set_context(rest, context)  # `error`, of which it is a part, is not what it comes from
     return rest is not error
+
+
+def leave(scope: Scope, error: BaseException | None) -> None:
+    """Leave `scope`, in the order of blocks.
+
+    If a block inside it is open still, what cut that one's end short is `error`, which goes
+    on: it takes what is wrong as a note.
+
+    Raises:
+        RuntimeError: It is not the innermost one, or it is left in another task.
+    """
+    task = scope.task
+    is_here = task is not None and task.kernel.current is task
+    try:
+        scope.leave()
+    except RuntimeError as problem:
+        if error is None or not is_here:
+            raise
+        add_note(error, str(problem))

@@ -45,7 +45,7 @@ from microthreads.kernel import (
 from microthreads.kernel.current import headroom
 from microthreads.kernel.syscalls import get_context, set_context
 from microthreads.timeouts import shield
-from microthreads.whose import apart, end_with
+from microthreads.whose import apart, end_with, leave
 
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ class TaskGroup(Scope):
             return
         if self.rest is not None:
             self.rest.groups.pop(id(self), None)
-        told = any(call.task is self.host for call in self.joiners)
+        told = any(armed_for(call) is self.host for call in self.joiners)
         if self.ending and (self.unwanted or not told):
             super().cancel(self.reason)
         if self.joiners:
@@ -225,7 +225,7 @@ class TaskGroup(Scope):
             return False  # it was abandoned, and its generator is being collected
         left = len(self.children)
         self._close(host)
-        self.leave()
+        leave(self, error)
         if not left:
             self.host = None  # it keeps nobody alive
         _, rest = apart(error, self)
@@ -311,6 +311,14 @@ class TaskGroup(Scope):
 
     def __repr__(self) -> str:
         return f"<{self}>"
+
+
+def armed_for(call: SystemCall[Any]) -> Any:
+    """The task that `call` is armed for, or None: what cut its wait short may have left it here."""
+    waiter: Any = call.waiter
+    while isinstance(waiter, SystemCall):
+        waiter = waiter.waiter
+    return waiter
 
 
 def _left(count: int) -> RuntimeError:
