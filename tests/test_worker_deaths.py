@@ -94,11 +94,11 @@ def test_a_worker_that_keeps_on_dying_is_started_later_and_later(served, tmp_pat
     times = [float(server.process.stdout.readline()) for _ in range(5)]
     pauses = [later - sooner for sooner, later in zip(times, times[1:])]
     assert all(longer > 1.4 * pause for pause, longer in zip(pauses, pauses[1:])), pauses
-    with contextlib.ExitStack() as stack:  # some wait for the one that is gone
+    with contextlib.ExitStack() as stack:  # the other one serves those of the one that is gone
         clients = [stack.enter_context(server.client()) for _ in range(20)]
         flag.unlink()
         assert other in {int(say(client, b"pid\n")) for client in clients}
-    assert len(server.workers()) == 2
+    until(lambda: len(server.workers()) == 2)
     server.kill(signal.SIGTERM)
     code, out, errors = server.ended()
     assert (code, out) == (0, "after\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from .entry import MIB, PATIENCE, Entry, Target, reset
+from .entry import MIB, PATIENCE, Ended, Entry, Target, reset
 from .faults import faults_of
 from .fuzzing import Fuzzer
 from .steady import GoodClient, SlowClients
@@ -226,7 +226,7 @@ def served(target: Target, until: float) -> bool:
     """Whether a newcomer is served. A proxy may have no descriptor left for the far side yet."""
     try:
         target.probe()
-    except ConnectionError:
+    except (ConnectionError, Ended):  # it says so by a reset, or by an end
         if time.monotonic() > until:
             raise
         return False

@@ -178,13 +178,17 @@ def expect(found: Any, expected: Any) -> None:
         raise AssertionError(f"{found!r} in place of {expected!r}"[:2000])
 
 
+class Ended(AssertionError):
+    """The server has ended the connection too early."""
+
+
 def received(connection: Connection, size: int) -> bytes:
     """So many bytes; fails if the end comes before."""
     data = bytearray()
     while len(data) < size:
         piece = connection.recv(size - len(data))
         if not piece:
-            raise AssertionError(f"the end after {bytes(data)!r}")
+            raise Ended(f"the end after {bytes(data)!r}")
         data += piece
     return bytes(data)
 
