@@ -11,6 +11,7 @@ import collections.abc
 import gc
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +117,40 @@ def as_task(request: pytest.FixtureRequest) -> Any:
     if request.param == "coroutine":
         return helpers.coroutine_of
     return lambda generator: generator
+
+
+@pytest.fixture(scope="module")
+def authority() -> Any:
+    """Who signs the certificates of a module's tests."""
+    from peers import Authority  # noqa: PLC0415  (trustme takes its time to import)
+
+    return Authority()
+
+
+@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
+def version(request: pytest.FixtureRequest) -> Any:
+    """A version of TLS."""
+    from ssl import TLSVersion  # noqa: PLC0415  (likewise)
+
+    return TLSVersion[request.param]
+
+
+@pytest.fixture(params=["epoll", "poll"])
+def go(request: pytest.FixtureRequest) -> Any:
+    """`run`, with each of two pollers."""
+    return lambda main, **options: microthreads.run(main, poller=request.param, **options)
+
+
+@pytest.fixture(params=["tcp", "unix", "on"])
+def kind(request: pytest.FixtureRequest) -> Any:
+    """How a server with workers is begun: see servers.py."""
+    return request.param
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Any]:
+    """What starts servers with workers, of which nothing is left at the end of the test."""
+    from servers import serving  # noqa: PLC0415  (few tests need it)
+
+    with serving(tmp_path) as start:
+        yield start

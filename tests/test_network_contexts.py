@@ -9,18 +9,16 @@ import ssl
 
 import pytest
 from helpers import vrun
-from test_tls import NAME, Authority
+from peers import NAME, Authority, listening
 
 from microthreads import (
     Cancelled,
-    Event,
     Socket,
     Stream,
     join,
     listen,
     now,
     open_connection,
-    run,
     serve,
     serve_on,
     serve_unix,
@@ -34,25 +32,13 @@ def authority():
     return Authority()
 
 
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
-
-
 async def handler(stream):
     await stream.write(b"hello")
 
 
 async def serving(routine_of):
     """Start a server, and wait until it listens; its task, and the port."""
-    listening, found = Event(), []
-
-    def ready(addresses):
-        found.extend(addresses)
-        listening.set()
-
-    server = await spawn(routine_of(ready))
-    await listening.wait()
+    server, found = await listening(routine_of)
     return server, found[0][1]
 
 

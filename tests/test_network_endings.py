@@ -19,7 +19,7 @@ from contextlib import ExitStack
 
 import pytest
 from helpers import tcp_pair, vrun
-from test_tls import LONG, MIB, NAME, Authority, in_thread
+from peers import LONG, MIB, NAME, in_thread, until
 
 from microthreads import (
     BusyError,
@@ -42,16 +42,6 @@ from microthreads import (
 
 SIZE = 3_000_000
 RESET = struct.pack("ii", 1, 0)
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
 
 
 class Place:
@@ -117,12 +107,6 @@ def all_of(sock):
     while data := sock.recv(65536):
         got += data
     return len(got)
-
-
-async def until(condition):
-    with timeout(LONG):
-        while not condition():
-            await sleep(0.002)
 
 
 async def waits(stream):

@@ -403,7 +403,7 @@ def test_the_name_of_a_client_that_went_away_is_escaped(path, caplog, linger):
 
 
 def test_the_name_of_a_client_that_speaks_no_tls_is_escaped(path, caplog):
-    from test_tls import Authority
+    from peers import Authority
 
     async def talk(sock):
         sock.sendall(b"no TLS, but\nERROR forged\x1b[31m\r\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from helpers import program, vrun
-from test_tls import LONG
+from peers import LONG, listening
 
 from microthreads import (
     Cancelled,
@@ -72,11 +72,6 @@ def no_threads_yet(monkeypatch):
     monkeypatch.setattr(dns, "pool", dns.Pool())
 
 
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
-
-
 def threads():
     return [thread for thread in threading.enumerate() if "-dns-" in thread.name]
 
@@ -105,14 +100,7 @@ async def hang(number, first=0):
 
 async def serving(routine_of):
     """Start a server, and wait until it listens; its task, and the port."""
-    listening, found = Event(), []
-
-    def ready(addresses):
-        found.extend(addresses)
-        listening.set()
-
-    server = await spawn(routine_of(ready))
-    await listening.wait()
+    server, found = await listening(routine_of)
     return server, found[0][1]
 
 

@@ -13,18 +13,16 @@ from contextlib import ExitStack
 
 import pytest
 from helpers import tcp_pair
-from test_tls import LONG, NAME, Authority, Carried, in_thread, pairs
+from peers import LONG, NAME, Carried, in_thread, pairs, serving, until
 
 from microthreads import (
     Cancelled,
     ClosedError,
-    Event,
     Socket,
     Stream,
     join,
     race,
     run,
-    serve,
     sleep,
     spawn,
     timeout,
@@ -34,21 +32,6 @@ JUNK = b"HTTP/1.1 400 Bad Request\r\n\r\n" * 3
 SECRET = b"PASSWORD hunter2\n"
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
-def version(request):
-    return ssl.TLSVersion[request.param]
-
-
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
-
-
 def all_of(far):
     """What comes until the end, whatever end that is."""
     got = bytearray()
@@ -56,29 +39,6 @@ def all_of(far):
         while data := far.recv(65536):
             got += data
     return bytes(got)
-
-
-@contextlib.asynccontextmanager
-async def serving(handler, **options):
-    """A server in this block; its port."""
-    listening, found = Event(), []
-
-    def ready(addresses):
-        found.extend(addresses)
-        listening.set()
-
-    server = await spawn(serve(handler, "127.0.0.1", 0, ready=ready, grace=5.0, **options))
-    await listening.wait()
-    try:
-        yield found[0][1]
-    finally:
-        server.cancel()
-
-
-async def until(condition):
-    with timeout(LONG):
-        while not condition():
-            await sleep(0.005)
 
 
 # ---- A context that checks names needs the name

@@ -15,40 +15,14 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from test_tls import LONG, MIB, NAME, Authority, Carried, in_thread, pairs
+from peers import LONG, MIB, NAME, Carried, in_thread, pairs, serving, until
 
 from microthreads import (
-    Event,
     join,
     open_connection,
-    run,
-    serve,
-    sleep,
     spawn,
     timeout,
 )
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
-def version(request):
-    return ssl.TLSVersion[request.param]
-
-
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
-
-
-async def until(condition):
-    with timeout(LONG):
-        while not condition():
-            await sleep(0.005)
-
 
 # ---- Who only reads, or only writes, answers all the same
 
@@ -241,20 +215,3 @@ def test_a_server_of_ours_may_ask_a_client_of_ours_that_only_reads(authority, go
                     return await it.read(-1)
 
     assert (go(main()), seen) == (b"", [True])
-
-
-@contextlib.asynccontextmanager
-async def serving(handler, **options):
-    """A server in this block; its port."""
-    listening, found = Event(), []
-
-    def ready(addresses):
-        found.extend(addresses)
-        listening.set()
-
-    server = await spawn(serve(handler, "127.0.0.1", 0, ready=ready, grace=5.0, **options))
-    await listening.wait()
-    try:
-        yield found[0][1]
-    finally:
-        server.cancel()

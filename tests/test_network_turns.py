@@ -15,7 +15,7 @@ from contextlib import ExitStack
 
 import pytest
 from helpers import tcp_pair
-from test_tls import KIB, MIB, NAME, Authority, Carried, in_thread
+from peers import KIB, MIB, NAME, Carried, in_thread
 
 from microthreads import (
     BusyError,
@@ -35,16 +35,6 @@ from microthreads import (
 
 SIZE = 64 * MIB
 A_TURN = 4 * MIB  # that may be moved between two turns of another task
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
-
-
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
 
 
 class Fast(socket.socket):

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from test_tls import LONG, NAME, Authority
+from peers import LONG, NAME
 
 from microthreads import (
     Cancelled,
@@ -32,11 +32,6 @@ from microthreads import (
     spawn,
     timeout,
 )
-
-
-@pytest.fixture(params=["epoll", "poll"])
-def go(request):
-    return lambda main, **options: run(main, poller=request.param, **options)
 
 
 async def handler(stream):
@@ -295,11 +290,6 @@ def reset(sock):
 def half_a_hello(sock):
     sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
     sock.close()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return Authority()
 
 
 @pytest.mark.parametrize("place", ["tcp", "unix"])

@@ -15,7 +15,7 @@ import time
 
 import pytest
 from helpers import started_python
-from servers import LONG, alive, asked, replaced, say, serving, until
+from servers import LONG, alive, asked, replaced, say, until
 
 CLIENTS = 200
 
@@ -77,12 +77,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as start:
-        yield start
 
 
 class Load:

@@ -10,22 +10,11 @@ import socket
 import threading
 
 import pytest
-from servers import HOST, KINDS, LONG, alive, asked, say, serving, until
+from servers import HOST, LONG, alive, asked, say, until
 
 from microthreads import Workers, serve
 
 pytestmark = pytest.mark.once  # processes, and real seconds
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as start:
-        yield start
 
 
 def lines_until(server, word):

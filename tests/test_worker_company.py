@@ -13,7 +13,7 @@ import socket
 import sys
 
 import pytest
-from servers import HOST, LONG, alive, asked, replaced, say, serving, until
+from servers import HOST, LONG, alive, asked, replaced, say, until
 
 from microthreads import run, serve
 
@@ -27,12 +27,6 @@ def forking(stream):
         os._exit(0)
     yield stream.write(b"%d %d\\n" % (os.getpid(), child))
 """
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as start:
-        yield start
 
 
 @pytest.fixture

@@ -7,18 +7,7 @@ import os
 import signal
 
 import pytest
-from servers import KINDS, alive, heard, replaced, say, serving, until
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as start:
-        yield start
+from servers import alive, heard, replaced, say, until
 
 
 def test_killed_workers_are_replaced_and_clients_wait_meanwhile(served, kind):

@@ -17,21 +17,9 @@ import ssl
 import pytest
 import trustme
 from helpers import program
-from servers import HOST, KINDS, LONG, alive, asked, heard, replaced, say, serving, until
+from servers import HOST, KINDS, LONG, alive, asked, heard, replaced, say, until
 
 from microthreads import listen, run, serve, serve_on, serve_unix
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-@pytest.fixture
-def served(tmp_path):
-    with serving(tmp_path) as start:
-        yield start
-
 
 # ---- how many
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from random import Random
-from types import FrameType
 from typing import Any
 
 from microthreads import (
@@ -23,10 +20,11 @@ from microthreads import (
 )
 
 from .case import Case, Cases, Complaints, Gen
-from .trial import aside, told
+from .trial import aside, time_limit, told
 
 LONGEST = 0.004  # seconds until the signal comes
 GRACE = 0.3
+MUCH_LATER = 5.0  # for what hangs
 
 
 class Alarm(ValueError):
@@ -131,23 +129,6 @@ def spawning(count: Begun) -> Gen:
         yield
 
 
-@contextmanager
-def alarm(seconds: float, kind: type[BaseException]) -> Iterator[None]:
-    """Raise an error in this block after some seconds; a second one, much later, for what hangs."""
-
-    def strike(number: int, frame: FrameType | None) -> None:
-        raise kind
-
-    handler = signal.signal(signal.SIGALRM, strike)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 5.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        signal.setitimer(signal.ITIMER_REAL, left, interval)
-
-
 PROGRAMS: dict[str, Callable[[Begun], Gen]] = {
     "Channel": channels,
     "select": selects,
@@ -175,7 +156,7 @@ def once(program: Callable[[Begun], Gen], seconds: float, kind: type[BaseExcepti
     count = Begun()
     with aside():
         try:
-            with alarm(seconds, kind):
+            with time_limit(seconds, kind, again=MUCH_LATER):
                 run(count.counted(program(count)), grace=GRACE, on_crash=ended)
         except SystemExit:
             pass

@@ -31,14 +31,16 @@ class TooLong(BaseException):
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float = LIMIT) -> Iterator[None]:
-    """Raise `TooLong` in this block when its time is over, and again if that is no help."""
+def time_limit(
+    seconds: float = LIMIT, kind: type[BaseException] = TooLong, again: float = 1.0
+) -> Iterator[None]:
+    """Raise `kind` in this block when its time is over, and again if that is no help."""
 
     def strike(number: int, frame: FrameType | None) -> None:
-        raise TooLong
+        raise kind
 
     handler = signal.signal(signal.SIGALRM, strike)
-    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, again)
     try:
         yield
     finally:
