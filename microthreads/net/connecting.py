@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from microthreads.calls import check_seconds
 from microthreads.groups import TaskGroup
-from microthreads.net.dns import Found, Resolve, check_local, own_addresses
+from microthreads.net.dns import Found, Resolve, check_local, check_port, own_addresses
 from microthreads.net.listeners import check_path
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
@@ -62,10 +62,7 @@ def open_connection(
             server's context; there is a `server_hostname` without `ssl`; or `seconds` is no time.
         TypeError: `port` is not an integer, `ssl` is no context, or `local_address` no address.
     """
-    if not isinstance(port, int):
-        raise TypeError(f"open_connection() needs a port that is an integer, got {port!r}")
-    if not 1 <= port <= 65535:
-        raise ValueError(f"open_connection() needs a port from 1 to 65535, got {port}")
+    check_port(port, "open_connection", least=1)
     check_local(local_address, "open_connection")
     check_seconds(seconds, "open_connection")
     if server_hostname is not None and not ssl:

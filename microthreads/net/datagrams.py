@@ -7,8 +7,7 @@ from collections.abc import Callable
 from errno import EAFNOSUPPORT
 from typing import Any
 
-from microthreads.net.dns import Found, Resolve, check_local, own_addresses
-from microthreads.net.listeners import check_port
+from microthreads.net.dns import Found, Resolve, check_local, check_port, own_addresses
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
 from microthreads.spelling import AwaitableGenerator, any_spelling

@@ -110,6 +110,25 @@ class Resolve(SystemCall[Found]):
         return Wait("look up", self.host)
 
 
+def check_port(port: int, verb: str, least: int = 0, name: str = "port") -> None:
+    """Refuse what is no port.
+
+    Args:
+        port: What was given.
+        verb: Who asks, for the text of the error.
+        least: The lowest port that will do: 1 to connect to; 0 lets the system choose one.
+        name: What it is called in the text.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is not from `least` to 65535.
+    """
+    if not isinstance(port, int):
+        raise TypeError(f"{verb}() needs a {name} that is an integer, got {port!r}")
+    if not least <= port <= 65535:
+        raise ValueError(f"{verb}() needs a {name} from {least} to 65535, got {port}")
+
+
 def check_local(local: Address, verb: str) -> None:
     """Refuse what is no local address.
 
@@ -122,10 +141,7 @@ def check_local(local: Address, verb: str) -> None:
     is_pair = isinstance(local, tuple) and len(local) in (2, 3, 4)
     if not is_pair or not isinstance(local[0], str):
         raise TypeError(f"{verb}() needs a local_address (host, port), got {local!r}")
-    if not isinstance(local[1], int):
-        raise TypeError(f"{verb}() needs a local port that is an integer, got {local[1]!r}")
-    if not 0 <= local[1] <= 65535:
-        raise ValueError(f"{verb}() needs a local port from 0 to 65535, got {local[1]}")
+    check_port(local[1], verb, name="local port")
 
 
 def own_addresses(local: Address, kind: int = socket.SOCK_STREAM) -> Resolve:

@@ -12,7 +12,7 @@ from typing import Any
 
 from microthreads.calls import sleep
 from microthreads.net import handover
-from microthreads.net.dns import Resolve, check_name, look_up
+from microthreads.net.dns import Resolve, check_name, check_port, look_up
 from microthreads.net.handover import handed
 from microthreads.net.socketcalls import shown
 from microthreads.net.sockets import Address, Socket, network
@@ -96,19 +96,6 @@ def at_one_port(
 def listen_too(listeners: list[Socket], backlog: int) -> list[Socket]:
     """Sockets that listen beside `listeners`, on the same addresses and ports."""
     return [listening(each.sock.family, each.getsockname(), backlog, True) for each in listeners]
-
-
-def check_port(port: int, verb: str) -> None:
-    """Refuse what is no port to listen on.
-
-    Raises:
-        TypeError: It is not an integer.
-        ValueError: It is not from 0 to 65535.
-    """
-    if not isinstance(port, int):
-        raise TypeError(f"{verb}() needs a port that is an integer, got {port!r}")
-    if not 0 <= port <= 65535:
-        raise ValueError(f"{verb}() needs a port from 0 to 65535, got {port}")
 
 
 def listening(

@@ -39,7 +39,7 @@ from microthreads.kernel import (
     current_task,
     now,
 )
-from microthreads.kernel.routines import name_of
+from microthreads.kernel.routines import is_routine, name_of
 from microthreads.net.accepting import accept_each, begin
 from microthreads.net.endings import ServedStream, closed_socket, taken_over
 from microthreads.net.sockets import Address, Socket
@@ -214,8 +214,13 @@ class Server:
     def _routine_for(self, stream: Stream) -> Routine[Any]:
         if self.terms.context is not None:
             return self._encrypted(stream, self.terms.context)
+        return self._handled(stream)
+
+    def _handled(self, stream: Stream) -> Routine[Any]:
+        """What the handler makes of a client, which must be a routine."""
         routine = self.terms.handler(stream)
-        check_routine(routine, f"serve() with the handler {name_of(self.terms.handler)}")
+        if not is_routine(routine):  # what the error says takes longer than the look
+            check_routine(routine, f"serve() with the handler {name_of(self.terms.handler)}")
         return routine
 
     async def _encrypted(self, stream: Stream, context: tls.SSLContext) -> None:
@@ -229,9 +234,7 @@ class Server:
             return
         finally:
             self._shaking_hands.discard(task)
-        routine = self.terms.handler(stream)
-        check_routine(routine, f"serve() with the handler {name_of(self.terms.handler)}")
-        await called(routine)
+        await called(self._handled(stream))
 
     def see_off(self, task: Task[Any], stream: Stream) -> None:
         """The handler of a client has returned: now what it wrote is to arrive."""

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from microthreads.calls import check_seconds, sleep
 from microthreads.kernel import Place, place_of_caller
+from microthreads.net.dns import check_port
 from microthreads.net.handover import handed
-from microthreads.net.listeners import check_port, listen_at, listen_on_all, listen_too
+from microthreads.net.listeners import listen_at, listen_on_all, listen_too
 from microthreads.net.server import Handler, Ready, Server, Terms, Workers, check_number, tell
 from microthreads.net.sockets import Socket
 from microthreads.spelling import AwaitableGenerator, any_spelling
