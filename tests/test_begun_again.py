@@ -238,7 +238,7 @@ def test_a_trial_serves_nobody_if_the_new_program_has_no_workers(tmp_path, monke
         assert {program.asked() for _ in range(64)} == {"one"}
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_program_that_stops_during_a_trial_leaves_nobody_behind(tmp_path, end):
     with contextlib.ExitStack() as stack:
         program = Program(stack, tmp_path, "tcp")
